@@ -1,0 +1,196 @@
+"""What this deployment says through its environment variables: the one gate that every setting passes.
+
+`read()` never raises for a bad value: it puts a safe stand-in in its place and notes a numbered `Problem`,
+which `manage.py check` prints with its hint and for which the server refuses to start (`console.checks`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import environ
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+T = TypeVar("T")
+
+LOG_FORMATS = ("console", "json")
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+SQLITE = "django.db.backends.sqlite3"
+POSTGRESQL = "django.db.backends.postgresql"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One variable that cannot be used as it stands; `number` is that of the system check (`console.E001`)."""
+
+    number: int
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """Everything that differs from one installation to the next, parsed and typed."""
+
+    debug: bool
+    secret_key: str
+    allowed_hosts: list[str]
+    csrf_trusted_origins: list[str]
+    database: dict[str, Any]
+    redis_url: str | None
+    trusted_proxies: tuple[Network, ...]
+    log_format: str
+    problems: tuple[Problem, ...]
+
+    @property
+    def embedded(self) -> bool:
+        """One process on one machine: what must be shared between workers lives in process memory."""
+        return self.redis_url is None
+
+
+@dataclass
+class Reader:
+    """Reads variables one by one and collects what is wrong with them."""
+
+    variables: Mapping[str, str]
+    problems: list[Problem] = field(default_factory=list)
+
+    def get(self, name: str, parse: Callable[[str], T], default: T, *, number: int, hint: str) -> T:
+        """The parsed variable; `default` when it is unset, empty or refused by `parse` (then noted)."""
+        raw = self.variables.get(name, "").strip()
+        if not raw:
+            return default
+        try:
+            return parse(raw)
+        except (ValueError, environ.ImproperlyConfigured) as error:
+            self.problems.append(Problem(number, f"{name} cannot be used: {error}", hint))
+            return default
+
+
+def read(variables: Mapping[str, str], var: Path) -> Deployment:
+    """The deployment that `variables` describe; `var` is the directory of what the console itself keeps."""
+    reader = Reader(variables)
+    debug = reader.get("DEBUG", parse_boolean, False, number=6, hint="Set DEBUG=0 or DEBUG=1.")
+    return Deployment(
+        debug=debug,
+        secret_key=secret_key(reader, var, debug=debug),
+        allowed_hosts=reader.get("ALLOWED_HOSTS", parse_list, default_hosts(debug), number=7, hint=""),
+        csrf_trusted_origins=reader.get("CSRF_TRUSTED_ORIGINS", parse_list, [], number=8, hint=""),
+        database=database(reader, var),
+        redis_url=reader.get(
+            "REDIS_URL", parse_redis_url, None, number=3, hint="Write redis://HOST:6379/0, rediss://… or unix://PATH."
+        ),
+        trusted_proxies=reader.get(
+            "TRUSTED_PROXIES",
+            parse_networks,
+            (),
+            number=4,
+            hint="List addresses or networks, separated by commas: TRUSTED_PROXIES=10.0.0.0/8,192.0.2.7",
+        ),
+        log_format=reader.get(
+            "LOG_FORMAT", parse_log_format, "console", number=5, hint="Set LOG_FORMAT=console or LOG_FORMAT=json."
+        ),
+        problems=tuple(reader.problems),
+    )
+
+
+def secret_key(reader: Reader, var: Path, *, debug: bool) -> str:
+    """SECRET_KEY; in debug one that is made once and kept in `var`."""
+    given = reader.variables.get("SECRET_KEY", "").strip()
+    if given:
+        return given
+    if debug:
+        return kept_secret(var / "secret_key")
+    hint = "Set it to what this prints: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+    reader.problems.append(Problem(1, "SECRET_KEY is not set, and DEBUG is off.", hint))
+    return secrets.token_urlsafe(50)  # nothing it signs outlives this process, which serves nobody
+
+
+def kept_secret(path: Path) -> str:
+    """The secret in `path`, made at the first call. Several processes may ask at once: one wins, all get the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(50))
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text(encoding="ascii").strip()
+
+
+def database(reader: Reader, var: Path) -> dict[str, Any]:
+    """Django's settings of the one database, with what SQLite and PostgreSQL each need to be safe under load."""
+    default = {"ENGINE": SQLITE, "NAME": str(var / "console.sqlite3")}
+    hint = "Write DATABASE_URL=postgres://USER:PASSWORD@HOST:5432/NAME or sqlite:////absolute/path.sqlite3"
+    settings = reader.get("DATABASE_URL", parse_database_url, default, number=2, hint=hint)
+    options = dict(settings.get("OPTIONS", {}))
+    if settings["ENGINE"] == SQLITE:
+        if settings["NAME"] != ":memory:":
+            Path(settings["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        # IMMEDIATE is what serialises writers: select_for_update does nothing on SQLite.
+        options |= {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        }
+    else:
+        # The pool hands connections out and takes them back itself, so Django must not keep them (CONN_MAX_AGE).
+        options |= {"pool": {"min_size": 0, "max_size": 20, "timeout": 10, "max_idle": 60}}
+    return {**settings, "OPTIONS": options, "CONN_MAX_AGE": 0, "ATOMIC_REQUESTS": False}
+
+
+def default_hosts(debug: bool) -> list[str]:
+    """Names under which a console on a laptop is opened; none in production."""
+    return ["localhost", "127.0.0.1", "[::1]"] if debug else []
+
+
+def parse_boolean(raw: str) -> bool:
+    """`1`, `true`, `yes`, `on` and their opposites."""
+    if raw.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if raw.lower() in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError(f"{raw!r} is neither 0 nor 1")
+
+
+def parse_list(raw: str) -> list[str]:
+    """Comma-separated words."""
+    return [word.strip() for word in raw.split(",") if word.strip()]
+
+
+def parse_networks(raw: str) -> tuple[Network, ...]:
+    """Comma-separated addresses and CIDR networks."""
+    return tuple(ipaddress.ip_network(word, strict=False) for word in parse_list(raw))
+
+
+def parse_redis_url(raw: str) -> str:
+    """A URL that redis-py understands."""
+    if urlsplit(raw).scheme not in REDIS_SCHEMES:
+        raise ValueError(f"its scheme is not one of {', '.join(REDIS_SCHEMES)}")
+    return raw
+
+
+def parse_log_format(raw: str) -> str:
+    """One of LOG_FORMATS."""
+    if raw not in LOG_FORMATS:
+        raise ValueError(f"{raw!r} is not one of {', '.join(LOG_FORMATS)}")
+    return raw
+
+
+def parse_database_url(raw: str) -> dict[str, Any]:
+    """Django's settings for a DATABASE_URL of SQLite or PostgreSQL."""
+    settings = dict(environ.Env.db_url_config(raw))
+    if settings.get("ENGINE") not in {SQLITE, POSTGRESQL}:
+        raise ValueError("only sqlite:// and postgres:// are supported")
+    return settings

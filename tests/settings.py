@@ -1,0 +1,18 @@
+"""The console's settings as tests use them: the embedded default, whatever the shell that runs them has set.
+
+TEST_DATABASE_URL (set by `python -m tests.servers` for the second run of `make test`) names another database.
+"""
+
+import os
+
+for name in ("ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DATABASE_URL", "LOG_FORMAT", "REDIS_URL", "TRUSTED_PROXIES"):
+    os.environ.pop(name, None)
+os.environ["DEBUG"] = "1"
+os.environ["SECRET_KEY"] = "the-secret-of-the-tests-signs-nothing-outside-of-them"
+if os.environ.get("TEST_DATABASE_URL"):
+    os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
+
+from console.settings import *  # noqa: E402, F403
+
+# One round instead of a million: tests log in often and keep no real password.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
