@@ -1,0 +1,99 @@
+"""Which policy an endpoint has: by the name that a decorator gave, by route, or by path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from policy_client.bundle import Endpoint, Policy, meet
+from policy_client.routes import canonical, normalise, parameters, refuse
+from policy_client.trie import Trie
+
+__all__ = ["Match", "Matcher", "canonical", "clash", "normalise", "parameters", "refuse"]
+
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE", "CONNECT")
+
+_MAX_REMEMBERED = 10_000
+_UNSEEN = object()
+
+
+class Match(NamedTuple):
+    """The policy that holds for an endpoint. `route` is the canonical template, None if found by name.
+
+    `endpoint` is None where the entry for all remaining endpoints of the service holds.
+    """
+
+    policy: Policy
+    endpoint: Endpoint | None
+    route: str | None
+
+
+def clash(one: Endpoint, other: Endpoint) -> bool:
+    """Whether a call could belong to both: equal routes, and methods that meet."""
+    return canonical(normalise(one.route)) == canonical(normalise(other.route)) and meet(one, other)
+
+
+class Matcher:
+    """Finds the policy of an endpoint. `routes` are further endpoints of the service, as (methods, template), which no
+    policy names; only `by_path` needs them, because only there nobody else says which endpoint a call is for.
+    """
+
+    def __init__(self, policies: Iterable[Policy], routes: Iterable[Endpoint] = ()) -> None:
+        self._names: dict[str, Match] = {}
+        self._routes: dict[str, list[Match]] = {}
+        self._rest: Policy | None = None
+        self._remembered: dict[tuple[str, str], Match | None] = {}
+        self._trie: Trie[Match] = Trie()
+        for policy in policies:
+            self._add(policy)
+        self._add_rest(routes)
+
+    def _add(self, policy: Policy) -> None:
+        if not policy.endpoints:
+            self._rest = policy
+        for endpoint in policy.endpoints:
+            route = canonical(normalise(endpoint.route))
+            match = Match(policy, endpoint, route)
+            if endpoint.name:
+                self._names.setdefault(endpoint.name, match)
+            self._routes.setdefault(route, []).append(match)
+            self._trie.add(route, match)
+
+    def _add_rest(self, routes: Iterable[Endpoint]) -> None:
+        if self._rest is None:
+            return
+        for endpoint in routes:
+            route = canonical(normalise(endpoint.route))
+            self._trie.add(route, Match(self._rest, Endpoint(name="", methods=endpoint.methods, route=route), route))
+
+    def by_name(self, name: str) -> Match | None:
+        """The policy with an endpoint of this name; neither methods nor route are looked at."""
+        return self._names.get(name)
+
+    def by_route(self, method: str, route: str) -> Match | None:
+        """The policy of a template, written in the framework's own way but from the first slash on."""
+        key = (method, route)
+        found = self._remembered.get(key, _UNSEEN)
+        if found is _UNSEEN:
+            found = self._find(method, canonical(normalise(route)))
+            # Templates are few; but a method is what the caller says, and nobody shall fill the memory with those.
+            if method in METHODS and len(self._remembered) < _MAX_REMEMBERED:
+                self._remembered[key] = found
+        return found  # type: ignore[return-value]
+
+    def _find(self, method: str, route: str) -> Match | None:
+        for match in self._routes.get(route, ()):
+            if match.endpoint is not None and match.endpoint.covers(method):
+                return match
+        if self._rest is None or method == "OPTIONS":
+            return None
+        return Match(self._rest, None, route)
+
+    def by_path(self, method: str, path: str) -> Match | None:
+        """The policy of a decoded path, by the most literal of the templates that match it and have the method."""
+        for match in self._trie.find(path):
+            if match.endpoint is not None and match.endpoint.covers(method):
+                if match.policy is self._rest:
+                    return Match(match.policy, None, match.route)
+                return match
+        return None

@@ -1,0 +1,90 @@
+"""What all kinds of rule have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from policy_client.errors import Errors, Refused, path_join
+from policy_client.fields import Part, Spec, choice, integer, mapping, read_fields, specs_of, text, wire
+
+MODES = {"shadow": "Shadow: decide and count, never block", "enforce": "Enforce"}
+
+NAME_PATTERN = r"[a-z][a-z0-9-]{0,62}"
+
+TOLERATED = {"enabled": True, "mandatory": False}
+"""Fields that may be given with this one value, which changes nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A frozen rule as it is on the wire. Make one with `parse_rule`; the constructor does not validate."""
+
+    kind: ClassVar[str]
+    title: ClassVar[str]
+
+    name: str = text(
+        label="Name",
+        help="Shown to callers who are denied, for example per-user. Unique within the policy.",
+        placeholder="per-user",
+        pattern=NAME_PATTERN,
+        pattern_help="Must be 1 to 63 characters of a-z, 0-9 and -, beginning with a letter.",
+        max_length=63,
+    )
+    mode: str = choice(MODES, label="Mode", default="enforce", part=Part.RELEASE)
+    rollout: int = integer(0, 100, label="Rollout", unit="percent", default=100, part=Part.RELEASE)
+    source: Mapping[str, Any] | None = mapping(label="Source", default=None, nullable=True, part=Part.RELEASE)
+
+    @classmethod
+    def specs(cls) -> dict[str, Spec]:
+        """The fields that people edit, in the order of a form."""
+        return specs_of(cls, Part.CONTENT)
+
+    @classmethod
+    def fixed(cls) -> dict[str, Spec]:
+        """Further fields of the content, of which only the default is accepted."""
+        return specs_of(cls, Part.FIXED)
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any], path: str = "", *, strict: bool = False) -> Self:
+        """Read a rule of this kind. `strict` is for people's input: unknown fields and those of a release are refused.
+
+        Raises Refused with messages by field path below `path`.
+        """
+        errors: Errors = {}
+        parts = (Part.CONTENT, Part.FIXED) if strict else ()
+        values = read_fields(cls, data, path, errors, strict=strict, also=("kind", *TOLERATED), parts=parts)
+        for name, harmless in TOLERATED.items():
+            if data.get(name, harmless) is not harmless:
+                errors.setdefault(path_join(path, name), []).append(
+                    f"Only {str(harmless).lower()} is accepted here; leave the field out."
+                )
+        if values.get("rollout", 100) != 100 and path_join(path, "rollout") not in errors:
+            errors[path_join(path, "rollout")] = ["Only 100 is accepted here."]
+        if not errors:
+            values = cls.complete(values, path, errors)
+        if errors:
+            raise Refused(errors)
+        return cls(**values)
+
+    @classmethod
+    def complete(cls, values: dict[str, Any], path: str, errors: Errors) -> dict[str, Any]:
+        """Look at the fields together: fill what depends on others, and put what does not fit into `errors`."""
+        return values
+
+    def content(self) -> dict[str, Any]:
+        """What people wrote, all defaults filled: the form in which a revision keeps the rule."""
+        names = specs_of(type(self), Part.CONTENT, Part.FIXED)
+        return {"kind": self.kind, **{name: wire(getattr(self, name)) for name in names}}
+
+    def to_wire(self) -> dict[str, Any]:
+        """The rule as an entry of a bundle has it."""
+        names = specs_of(type(self))
+        whole = {"kind": self.kind, **{name: wire(getattr(self, name)) for name in names}}
+        whole["source"] = dict(self.source or {})
+        return whole
+
+    def sentence(self) -> str:
+        """What the rule does, in plain English."""
+        raise NotImplementedError

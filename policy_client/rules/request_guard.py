@@ -1,0 +1,125 @@
+"""Request guards: what a request must be like before anything is counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from policy_client.errors import Errors
+from policy_client.fields import boolean, integer, words
+from policy_client.rules.base import Rule
+from policy_client.rules.wording import plural
+
+if TYPE_CHECKING:
+    from policy_client.call import Call
+
+FIELD_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}"
+METHOD = r"[A-Z][A-Z-]{0,19}"
+MAX_BODY = 2**40
+
+
+class Violation(NamedTuple):
+    """Why a guard lets a request not pass, as an HTTP answer says it."""
+
+    status: int
+    detail: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestGuard(Rule):
+    """Refuses requests by method, size, type, headers or for want of authentication. At least one must be asked."""
+
+    kind: ClassVar[str] = "request_guard"
+    title: ClassVar[str] = "Request guard"
+
+    methods: tuple[str, ...] = words(
+        label="Methods",
+        help="Only these are let through, for example POST. GET includes HEAD. Empty: all that the policy covers.",
+        placeholder="POST",
+        normalise=str.upper,
+        pattern=METHOD,
+        pattern_help="Must be a method such as POST.",
+        max_items=20,
+    )
+    max_body: int | None = integer(
+        1,
+        MAX_BODY,
+        label="Largest body",
+        unit="bytes",
+        help="1048576 is 1 MiB. Judged by Content-Length. Empty: no bound.",
+        placeholder="1048576",
+        default=None,
+        nullable=True,
+    )
+    content_types: tuple[str, ...] = words(
+        label="Content types",
+        help="What a body may be, for example application/json or image/*. Empty: anything.",
+        placeholder="application/json",
+        normalise=str.lower,
+        pattern=rf"{FIELD_NAME}/{FIELD_NAME}",
+        pattern_help="Must be a type without parameters, such as application/json.",
+    )
+    required_headers: tuple[str, ...] = words(
+        label="Required headers",
+        help="Names of headers that must be there, for example idempotency-key.",
+        placeholder="idempotency-key",
+        normalise=str.lower,
+        pattern=FIELD_NAME,
+        pattern_help="Must be the name of a header.",
+    )
+    require_authenticated: bool = boolean(
+        label="Must be logged in",
+        help="Calls of somebody whom the service does not know are answered 401.",
+        default=False,
+    )
+
+    @classmethod
+    def complete(cls, values: dict[str, Any], path: str, errors: Errors) -> dict[str, Any]:
+        asked = ("methods", "max_body", "content_types", "required_headers", "require_authenticated")
+        if not any(values[name] for name in asked):
+            errors[path] = ["A guard must ask for something: " + ", ".join(asked) + "."]
+        return values
+
+    def violation(self, call: Call) -> Violation | None:
+        """The first thing about `call` that this guard refuses: method, authentication, headers, type, size."""
+        if self.methods and call.method not in self.methods and not (call.method == "HEAD" and "GET" in self.methods):
+            allowed = ", ".join((*self.methods, "HEAD") if "GET" in self.methods else self.methods)
+            return Violation(405, f"The method {call.method} is not allowed here.", (("Allow", allowed),))
+        if self.require_authenticated and not (call.authenticated or call.user):
+            return Violation(401, "This needs authentication.", (("WWW-Authenticate", "Bearer"),))
+        for name in self.required_headers:
+            if name not in call.headers:
+                return Violation(400, f"The header {name} is required.")
+        if self.content_types and _has_body(call) and not self._takes(call.content_type):
+            accepted = ", ".join(self.content_types)
+            return Violation(415, f"The content type must be one of: {accepted}.", (("Accept", accepted),))
+        if self.max_body is not None and (call.content_length or 0) > self.max_body:
+            return Violation(413, f"The body is larger than {plural(self.max_body, 'byte')}.")
+        return None
+
+    def _takes(self, content_type: str | None) -> bool:
+        essence = (content_type or "").partition(";")[0].strip().lower()
+        return any(
+            essence == accepted or (accepted.endswith("/*") and essence.startswith(accepted[:-1]))
+            for accepted in self.content_types
+        )
+
+    def sentence(self) -> str:
+        asks = []
+        if self.methods:
+            asks.append(f"the method is {' or '.join(self.methods)}")
+        if self.require_authenticated:
+            asks.append("the caller is logged in")
+        if self.required_headers:
+            noun = "header" if len(self.required_headers) == 1 else "headers"
+            asks.append(f"the {noun} {' and '.join(self.required_headers)} {'is' if noun == 'header' else 'are'} there")
+        if self.content_types:
+            asks.append(f"a body is of type {' or '.join(self.content_types)}")
+        if self.max_body is not None:
+            asks.append(f"a body announces at most {plural(self.max_body, 'byte')}")
+        return f"Lets a request through only if {', '.join(asks)}."
+
+
+def _has_body(call: Call) -> bool:
+    return bool(call.content_length) or "transfer-encoding" in call.headers

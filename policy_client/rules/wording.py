@@ -1,0 +1,50 @@
+"""Numbers and key parts in English, for the sentence of a rule."""
+
+from __future__ import annotations
+
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+
+_PARTS = {
+    "ip": "address",
+    "user": "user",
+    "tenant": "tenant",
+    "api_key": "API key",
+    "method": "method",
+}
+_NAMED = {
+    "header": "value of the header {}",
+    "cookie": "value of the cookie {}",
+    "query": "value of the query parameter {}",
+    "path": "value of {{{}}} in the path",
+    "attr": "value of the attribute {}",
+}
+
+
+def plural(count: int, noun: str) -> str:
+    """1 call, 10 calls, 1,000 calls."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """A span as a person says it: hour, 90 minutes, 6 seconds, 20 ms."""
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    for size, noun in _UNITS:
+        count = seconds / size
+        if count == 1:
+            return noun
+        if count == int(count) or (count >= 10 and size > 1) or size == 1:
+            return f"{count:,.0f} {noun}s" if count == int(count) else f"{count:,.3g} {noun}s"
+    raise AssertionError("a second divides every span")
+
+
+def each(key: tuple[str, ...]) -> str:
+    """Who has a counter: "Each user", "Each pair of …", "All callers together"."""
+    if not key:
+        return "All callers together"
+    return "Each " + " and ".join(_part(part) for part in key)
+
+
+def _part(part: str) -> str:
+    kind, _, name = part.partition(":")
+    return _NAMED[kind].format(name) if name else _PARTS[kind]

@@ -1,0 +1,208 @@
+import pytest
+
+from policy_client.errors import Refused
+from policy_client.rules import KINDS, RateLimit, RequestGuard, parse_rule, parse_rules
+
+PER_USER = {"kind": "rate_limit", "name": "per-user", "key": ["user"], "limit": 10, "window": 3600}
+ON_THE_WIRE = {
+    **PER_USER,
+    "mode": "shadow",
+    "rollout": 100,
+    "on_missing": "ip",
+    "burst": 10,
+    "algorithm": "token_bucket",
+    "cost": 1,
+    "when": [],
+    "failure_mode": "local",
+    "counter_epoch": 0,
+    "batch": 0,
+    "source": {"scope": "endpoint", "policy": "POL-0042", "revision": 7},
+}
+
+
+def errors_of(data, strict=True, path="rules.0"):
+    with pytest.raises(Refused) as caught:
+        parse_rule(data, path, strict=strict)
+    return caught.value.errors
+
+
+def test_a_short_rule_gets_all_defaults():
+    rule = parse_rule(PER_USER, strict=True)
+    assert isinstance(rule, RateLimit)
+    assert rule.content() == {
+        **PER_USER,
+        "on_missing": "ip",
+        "burst": 10,
+        "algorithm": "token_bucket",
+        "cost": 1,
+        "when": [],
+        "failure_mode": "local",
+        "batch": 0,
+    }
+
+
+def test_a_rule_of_a_bundle_comes_back_as_it_went():
+    assert parse_rule(ON_THE_WIRE).to_wire() == ON_THE_WIRE
+
+
+def test_content_can_be_read_again_strictly():
+    for rule in (
+        parse_rule(ON_THE_WIRE),
+        parse_rule({**PER_USER, "algorithm": "fixed_window"}),
+        guard(methods=["GET"]),
+    ):
+        assert parse_rule(rule.content(), strict=True).content() == rule.content()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("limit", 0),
+        ("limit", -1),
+        ("limit", 10**15),
+        ("limit", True),
+        ("limit", 10.0),
+        ("limit", "10"),
+        ("limit", None),
+        ("window", 0),
+        ("window", 2_678_401),
+        ("burst", 0),
+        ("name", "Per user"),
+        ("name", ""),
+        ("name", 5),
+        ("name", "a" * 64),
+        ("key", "user"),
+        ("key", ["users"]),
+        ("key", ["header:"]),
+        ("key", ["header:a b"]),
+        ("key", ["path:0"]),
+        ("key", ["user", "user"]),
+        ("key", [["user"]]),
+        ("on_missing", "deny"),
+        ("algorithm", "sliding_log"),
+        ("cost", 2),
+        ("cost", True),
+        ("when", [{"header": "x", "is": "present"}]),
+        ("batch", 100),
+        ("failure_mode", "closed"),
+        ("enabled", False),
+        ("mandatory", True),
+        ("kind", "quota"),
+        ("kind", ["rate_limit"]),
+        ("kind", None),
+    ],
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_bad_value_is_refused_naming_the_field(field, value, strict):
+    errors = errors_of({**PER_USER, field: value}, strict)
+    assert list(errors) == [f"rules.0.{field}"]
+    assert all(errors.values())
+
+
+def test_a_limit_of_zero_is_told_about_the_block_switch():
+    assert "use a block switch" in errors_of({**PER_USER, "limit": 0})["rules.0.limit"][0]
+    assert "1,000,000,000" in errors_of({**PER_USER, "limit": 10**15})["rules.0.limit"][0]
+
+
+def test_unknown_fields_are_refused_from_people_and_ignored_on_the_wire():
+    assert errors_of({**PER_USER, "per": "hour"}) == {"rules.0.per": ["Unknown field."]}
+    assert parse_rule({**PER_USER, "per": "hour"}) == parse_rule(PER_USER)
+
+
+def test_what_a_release_sets_is_not_for_people():
+    for field in ("mode", "rollout", "source", "counter_epoch"):
+        assert list(errors_of({**PER_USER, field: ON_THE_WIRE[field]})) == [f"rules.0.{field}"]
+    assert list(errors_of({**ON_THE_WIRE, "rollout": 10}, strict=False)) == ["rules.0.rollout"]
+
+
+def test_every_missing_field_is_named():
+    assert set(errors_of({"kind": "rate_limit"})) == {"rules.0.name", "rules.0.limit", "rules.0.window"}
+    assert set(errors_of({})) == {"rules.0.kind"}
+    assert set(errors_of([])) == {"rules.0"}
+
+
+def test_a_fixed_window_has_no_burst():
+    fixed = {**PER_USER, "algorithm": "fixed_window"}
+    assert parse_rule(fixed).burst is None
+    assert parse_rule({**fixed, "burst": 10}).burst is None
+    assert list(errors_of({**fixed, "burst": 20})) == ["rules.0.burst"]
+
+
+def test_header_names_do_not_depend_on_case_but_others_do():
+    rule = parse_rule({**PER_USER, "key": ["Header:X-Client", "cookie:Sid"]})
+    assert rule.key == ("header:x-client", "cookie:Sid")
+
+
+def test_names_are_unique_whatever_the_kind():
+    same = {"kind": "request_guard", "name": "per-user", "methods": ["POST"]}
+    with pytest.raises(Refused) as caught:
+        parse_rules([PER_USER, same])
+    assert list(caught.value.errors) == ["rules.1.name"]
+
+
+def test_errors_of_several_rules_come_together():
+    with pytest.raises(Refused) as caught:
+        parse_rules([{**PER_USER, "limit": 0}, {"kind": "request_guard", "name": "g"}, 5], strict=True)
+    assert set(caught.value.errors) == {"rules.0.limit", "rules.1", "rules.2"}
+
+
+def guard(**fields):
+    return parse_rule({"kind": "request_guard", "name": "guard", **fields}, strict=True)
+
+
+def test_a_guard_must_ask_for_something():
+    assert list(errors_of({"kind": "request_guard", "name": "guard"})) == ["rules.0"]
+
+
+def test_a_guard_keeps_methods_upper_and_types_lower():
+    rule = guard(methods=["post"], content_types=["Application/JSON"], required_headers=["Idempotency-Key"])
+    assert isinstance(rule, RequestGuard)
+    assert (rule.methods, rule.content_types, rule.required_headers) == (
+        ("POST",),
+        ("application/json",),
+        ("idempotency-key",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        (
+            PER_USER,
+            "Each user may make 10 calls per hour: up to 10 at once, then one every 6 minutes; at most 20 in any hour."
+            " A call that lacks this is counted by address.",
+        ),
+        (
+            {**PER_USER, "key": [], "limit": 1, "window": 90, "algorithm": "fixed_window"},
+            "All callers together may make 1 call per window of 90 seconds; windows start at multiples of their length"
+            " since 1970 (UTC), so at most 2 pass in any 90 seconds.",
+        ),
+        (
+            {**PER_USER, "key": ["ip", "path:id"], "limit": 1000, "window": 86400, "on_missing": "skip"},
+            "Each address and value of {id} in the path may make 1,000 calls per day: up to 1,000 at once, then one"
+            " every 86.4 seconds; at most 2,000 in any day. Calls that lack this are not limited by this rule.",
+        ),
+        (
+            {
+                "kind": "request_guard",
+                "name": "g",
+                "methods": ["POST"],
+                "max_body": 1048576,
+                "require_authenticated": True,
+            },
+            "Lets a request through only if the method is POST, the caller is logged in, a body announces at most"
+            " 1,048,576 bytes.",
+        ),
+    ],
+)
+def test_a_rule_says_in_a_sentence_what_it_does(rule, sentence):
+    assert parse_rule(rule).sentence() == sentence
+
+
+def test_every_editable_field_explains_itself():
+    for kind in KINDS.values():
+        assert "name" in kind.specs()
+        assert not set(kind.specs()) & {"mode", "rollout", "source", "cost", "when", "batch"}
+        for spec in kind.specs().values():
+            assert spec.label
+            assert spec.help
