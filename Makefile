@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.locked
 
-.PHONY: help venv lock
+.PHONY: help venv lock test test-slow run demo lint wheel
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,3 +25,25 @@ $(STAMP): requirements.txt requirements-dev.txt
 lock: $(STAMP)  ## resolve requirements*.in anew into the locks
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock' requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock' requirements-dev.in -o requirements-dev.txt
+
+test: $(STAMP)  ## all tests but the slow ones, on SQLite and PostgreSQL, with Redis and a browser
+	$(BIN)/python -m tests
+
+test-slow: $(STAMP)  ## the slow tests
+	$(BIN)/python -m tests --slow
+
+run: $(STAMP)  ## the console alone on http://127.0.0.1:$(PORT)/admin/
+	DEBUG=1 $(BIN)/python manage.py run_console --port $(PORT)
+
+demo: $(STAMP)  ## console, two example services and traffic; PORT= moves them
+	@PORT=$(PORT) $(BIN)/python -m examples.demo
+
+lint: $(STAMP)  ## style, types, import contracts, missing migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
+
+wheel: $(STAMP)  ## the client's wheel, in dist/
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist .

@@ -28,7 +28,7 @@ POSTGRESQL = "django.db.backends.postgresql"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One variable that cannot be used as it stands; `number` is that of the system check (`console.E001`)."""
+    """A setting that cannot be used as it stands; `number` is that of its system check (`console.E001`)."""
 
     number: int
     message: str
@@ -78,25 +78,18 @@ def read(variables: Mapping[str, str], var: Path) -> Deployment:
     """The deployment that `variables` describe; `var` is the directory of what the console itself keeps."""
     reader = Reader(variables)
     debug = reader.get("DEBUG", parse_boolean, False, number=6, hint="Set DEBUG=0 or DEBUG=1.")
+    redis_hint = "Write redis://HOST:6379/0, rediss://HOST:6379/0 or unix:///PATH."
+    proxies_hint = "List addresses or networks, separated by commas: TRUSTED_PROXIES=10.0.0.0/8,192.0.2.7"
+    log_hint = "Set LOG_FORMAT=console or LOG_FORMAT=json."
     return Deployment(
         debug=debug,
         secret_key=secret_key(reader, var, debug=debug),
-        allowed_hosts=reader.get("ALLOWED_HOSTS", parse_list, default_hosts(debug), number=7, hint=""),
-        csrf_trusted_origins=reader.get("CSRF_TRUSTED_ORIGINS", parse_list, [], number=8, hint=""),
+        allowed_hosts=parse_list(variables.get("ALLOWED_HOSTS", "")) or default_hosts(debug),
+        csrf_trusted_origins=parse_list(variables.get("CSRF_TRUSTED_ORIGINS", "")),
         database=database(reader, var),
-        redis_url=reader.get(
-            "REDIS_URL", parse_redis_url, None, number=3, hint="Write redis://HOST:6379/0, rediss://… or unix://PATH."
-        ),
-        trusted_proxies=reader.get(
-            "TRUSTED_PROXIES",
-            parse_networks,
-            (),
-            number=4,
-            hint="List addresses or networks, separated by commas: TRUSTED_PROXIES=10.0.0.0/8,192.0.2.7",
-        ),
-        log_format=reader.get(
-            "LOG_FORMAT", parse_log_format, "console", number=5, hint="Set LOG_FORMAT=console or LOG_FORMAT=json."
-        ),
+        redis_url=reader.get("REDIS_URL", parse_redis_url, None, number=3, hint=redis_hint),
+        trusted_proxies=reader.get("TRUSTED_PROXIES", parse_networks, (), number=4, hint=proxies_hint),
+        log_format=reader.get("LOG_FORMAT", parse_log_format, "console", number=5, hint=log_hint),
         problems=tuple(reader.problems),
     )
 
@@ -131,7 +124,7 @@ def kept_secret(path: Path) -> str:
 
 def database(reader: Reader, var: Path) -> dict[str, Any]:
     """Django's settings of the one database, with what SQLite and PostgreSQL each need to be safe under load."""
-    default = {"ENGINE": SQLITE, "NAME": str(var / "console.sqlite3")}
+    default: dict[str, Any] = {"ENGINE": SQLITE, "NAME": str(var / "console.sqlite3")}
     hint = "Write DATABASE_URL=postgres://USER:PASSWORD@HOST:5432/NAME or sqlite:////absolute/path.sqlite3"
     settings = reader.get("DATABASE_URL", parse_database_url, default, number=2, hint=hint)
     options = dict(settings.get("OPTIONS", {}))

@@ -1,10 +1,14 @@
 """Django's settings. What differs between installations comes from `console.deployment`; the rest is fixed here."""
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from console import deployment
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from console import deployment, logs
+from console.middleware.proxies import SCHEME
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEPLOYMENT = deployment.read(os.environ, BASE_DIR / "var")
@@ -15,13 +19,16 @@ ALLOWED_HOSTS = DEPLOYMENT.allowed_hosts
 CSRF_TRUSTED_ORIGINS = DEPLOYMENT.csrf_trusted_origins
 
 INSTALLED_APPS = [
-    *(["policies.apps.PoliciesConfig"] if find_spec("policies") else []),
-    "django.contrib.admin",
+    "console.apps.ConsoleConfig",
+    "policies.apps.PoliciesConfig",
+    "console.apps.ConsoleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "servestatic",
     "django.contrib.staticfiles",
+    "django_ratelimit",
     "rest_framework",
     "django_filters",
     "drf_spectacular",
@@ -29,13 +36,17 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "console.middleware.proxies.TrustedProxies",
+    "console.middleware.requests.RequestLog",
+    "console.middleware.headers.SecurityHeaders",
+    "console.middleware.probes.Probes",
     "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
 ROOT_URLCONF = "console.urls"
@@ -59,10 +70,58 @@ TEMPLATES = [
 DATABASES = {"default": DEPLOYMENT.database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 
-STATIC_URL = "static/"
+# The cache holds only what may vanish: the counts of failed logins and bad keys.
+IN_PROCESS_MEMORY: dict[str, Any] = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+IN_REDIS: dict[str, Any] = {
+    "BACKEND": "django_redis.cache.RedisCache",
+    "LOCATION": DEPLOYMENT.redis_url,
+    "KEY_PREFIX": "console",
+    "OPTIONS": {
+        "SOCKET_CONNECT_TIMEOUT": 0.5,
+        "SOCKET_TIMEOUT": 0.5,
+        # One more try at once, for a connection that the server had closed; redis-py's own default waits in between.
+        "CONNECTION_POOL_KWARGS": {"max_connections": 100, "retry": Retry(NoBackoff(), 1)},
+    },
+}
+CACHES = {"default": IN_PROCESS_MEMORY if DEPLOYMENT.embedded else IN_REDIS}
+# django-ratelimit warns of counting in process memory. One process may: `console.checks` refuses more than one.
+SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"] if DEPLOYMENT.embedded else []
+
+STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "var" / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "console.static_storage.CollectedOrFound"},
+}
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_ALLOW_ALL_ORIGINS = False
+
+# TLS, and cookies that only travel over it, wherever this is not somebody's laptop.
+SECURE_SSL_REDIRECT = not DEBUG
+SECURE_PROXY_SSL_HEADER = (SCHEME, "https")
+SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 3600
+SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
+SECURE_HSTS_PRELOAD = not DEBUG
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_SECURE = not DEBUG
+SESSION_COOKIE_AGE = 12 * 3600
+CSRF_COOKIE_SECURE = not DEBUG
+CSRF_COOKIE_HTTPONLY = True
+
+LOGGING = logs.configure(DEPLOYMENT.log_format)

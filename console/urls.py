@@ -1,4 +1,4 @@
-"""Which room answers which path."""
+"""Which room answers which path. `/health`, `/health/ready` and `/metrics` are in `console.middleware.probes`."""
 
 from django.contrib import admin
 from django.urls import path

@@ -12,7 +12,12 @@ os.environ["SECRET_KEY"] = "the-secret-of-the-tests-signs-nothing-outside-of-the
 if os.environ.get("TEST_DATABASE_URL"):
     os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
 
+from console import settings as console_settings  # noqa: E402
 from console.settings import *  # noqa: E402, F403
+
+# It is async only, so Django's synchronous test client would run every request through a bridge; a console that is
+# started as a process has it.
+MIDDLEWARE = [name for name in console_settings.MIDDLEWARE if not name.startswith("servestatic.")]
 
 # One round instead of a million: tests log in often and keep no real password.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

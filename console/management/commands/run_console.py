@@ -1,0 +1,50 @@
+"""`manage.py run_console`: a console on this machine for one person, ready to log in."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+import uvicorn
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+from console import administrator
+
+
+class Command(BaseCommand):
+    help = "Migrate, make a login for this run, and serve the console with uvicorn (needs DEBUG=1)."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--port", type=int, default=8000)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.DEBUG:
+            raise CommandError(
+                "This command makes an administrator and prints the password: it wants DEBUG=1. "
+                "In production: manage.py migrate, manage.py createsuperuser, uvicorn console.asgi:application"
+            )
+        call_command("migrate", verbosity=0, interactive=False)
+        login = administrator.renew()
+        host, port = options["host"], options["port"]
+        self.stdout.write(f"Policy Console: http://{host}:{port}/admin/", self.style.SUCCESS)
+        self.stdout.write(f"Login for this run: {login.name} / {login.password}")
+        self.stdout.flush()
+        serve(host, port)
+
+
+def serve(host: str, port: int) -> None:
+    """Serve until interrupted."""
+    uvicorn.run(
+        "console.asgi:application",
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        lifespan="off",
+        log_config=None,  # Django's LOGGING has it already
+        access_log=False,  # each request has a line of ours
+        proxy_headers=False,  # who is believed is decided by TRUSTED_PROXIES alone
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
