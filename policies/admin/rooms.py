@@ -1,0 +1,5 @@
+"""Every page of the admin: importing this registers them (`console.apps.ConsoleAdminConfig` does, at start)."""
+
+from policies.admin import access, audit, catalog, people, switches
+
+__all__ = ["access", "audit", "catalog", "people", "switches"]
