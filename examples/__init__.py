@@ -1,0 +1,1 @@
+"""Small real services that use the client, and the demo that runs them all."""

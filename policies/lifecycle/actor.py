@@ -1,0 +1,47 @@
+"""Who acts, and through which door."""
+
+import getpass
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth import get_user_model
+
+from policies.lifecycle.refusals import Forbidden
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """The `by=` of every verb.
+
+    `door` is where the act came from: `admin`, `rest`, `command`, `demo`. `user` is the account whose permissions
+    decide; none where the operating system has decided already (a command on the console's own machine).
+    """
+
+    name: str
+    door: str
+    user: Any = None
+    request_id: str = ""
+
+    def require(self, permission: str) -> None:
+        """Refuse unless the account has a model permission, such as `add_release`."""
+        if self.user is None:
+            return
+        if not self.user.is_active or not self.user.has_perm(f"policies.{permission}"):
+            raise Forbidden(f"{self.name} lacks the permission “policies.{permission}”; an administrator can grant it.")
+
+
+def command_actor(username: str | None = None) -> Actor:
+    """The actor of a management command: the account named by `--by`, else whoever runs it on this machine."""
+    if username is None:
+        return Actor(name=f"command:{_operating_system_user()}", door="command")
+    user = get_user_model().objects.filter(username=username).first()
+    if user is None:
+        raise Forbidden(f"There is no account “{username}”.")
+    return Actor(name=username, door="command", user=user)
+
+
+def _operating_system_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's number without a name
+        return "unknown"

@@ -1,0 +1,176 @@
+"""Teams, services, environments and endpoints: made, changed, put away."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+
+from policies.lifecycle import audit
+from policies.lifecycle.actor import Actor
+from policies.lifecycle.content import Faults, check_endpoint, taken_by
+from policies.lifecycle.refusals import Invalid, Refusal
+from policies.models import Endpoint, Environment, Policy, ReleaseState, Service, Team
+from policies.publishing import versions
+from policy_client import match
+from policy_client.bundle import Endpoint as WireEndpoint
+
+Row = Team | Service | Environment
+
+
+def create(model: type[Row], values: Mapping[str, Any], *, by: Actor, reason: str = "") -> Row:
+    """A new team, service or environment. Raises `Invalid`."""
+    by.require(f"add_{model.kind}")
+    row = model(**values)
+    with transaction.atomic():
+        _clean(row)
+        row.save()
+        _tell("create", row, by=by, reason=reason, before=None)
+    return row
+
+
+def change(row: Row, values: Mapping[str, Any], *, by: Actor, reason: str = "") -> Row:
+    """Change all but the slug, which is its name in bundles, keys and history. Saving it unchanged tells nothing."""
+    by.require(f"change_{row.kind}")
+    with transaction.atomic():
+        row = type(row).objects.select_for_update().get(pk=row.pk)
+        _refuse_archived(row)
+        before = row.document()
+        if values.get("slug", row.slug) != row.slug:
+            raise Invalid({"slug": ["The slug cannot be changed: bundles, keys and history name it."]})
+        for field, value in values.items():
+            setattr(row, field, value)
+        _clean(row)
+        if row.document() == before:
+            return row
+        row.save()
+        _tell("change", row, by=by, reason=reason, before=before)
+    return row
+
+
+def archive(row: Row, *, by: Actor, reason: str = "") -> None:
+    """Put it away; history goes on naming it. Refused (`in_use`) while something live or owned hangs on it."""
+    by.require(f"delete_{row.kind}")
+    with transaction.atomic():
+        row = type(row).objects.select_for_update().get(pk=row.pk)
+        _refuse_archived(row)
+        uses = _uses(row)
+        if uses:
+            raise Refusal("in_use", f"{row.label} is in use by {', '.join(uses[:5])}; move or archive these first.")
+        before = row.document()
+        row.archived_at = timezone.now()
+        row.save(update_fields=["archived_at"])
+        _tell("archive", row, by=by, reason=reason, before=before, after=None)
+
+
+def create_endpoint(service: Service, values: Mapping[str, Any], *, by: Actor, reason: str = "") -> Endpoint:
+    """Declare an endpoint that no policy names yet. Raises `Invalid`, or `Refusal` (`endpoint_taken`)."""
+    by.require("add_endpoint")
+    with transaction.atomic():
+        Service.objects.select_for_update().get(pk=service.pk)
+        row = _fill(Endpoint(service=service), values)
+        row.save()
+        audit.append("endpoint.create", row.label, by=by, reason=reason, after=row.document(), service=service)
+    return row
+
+
+def change_endpoint(row: Endpoint, values: Mapping[str, Any], *, by: Actor, reason: str = "") -> Endpoint:
+    """Change an endpoint that no policy names; one that a policy names is changed there."""
+    by.require("change_endpoint")
+    with transaction.atomic():
+        Service.objects.select_for_update().get(pk=row.service_id)
+        row = Endpoint.objects.select_related("service", "policy").get(pk=row.pk)
+        _refuse_bound(row)
+        before = row.document()
+        row = _fill(row, values)
+        if row.document() == before:
+            return row
+        row.save()
+        audit.append(
+            "endpoint.change", row.label, by=by, reason=reason, before=before, after=row.document(), service=row.service
+        )
+    return row
+
+
+def delete_endpoint(row: Endpoint, *, by: Actor, reason: str = "") -> None:
+    """Forget an endpoint that no policy names."""
+    by.require("delete_endpoint")
+    with transaction.atomic():
+        Service.objects.select_for_update().get(pk=row.service_id)
+        row = Endpoint.objects.select_related("service", "policy").get(pk=row.pk)
+        _refuse_bound(row)
+        audit.append("endpoint.delete", row.label, by=by, reason=reason, before=row.document(), service=row.service)
+        row.delete()
+
+
+def _fill(row: Endpoint, values: Mapping[str, Any]) -> Endpoint:
+    faults = Faults()
+    endpoint = check_endpoint(
+        values.get("name", row.name), values.get("methods", row.methods), values.get("route", row.route), faults
+    )
+    faults.raise_if_any()
+    if endpoint is None:
+        raise Invalid({"route": ["Is not an endpoint."]})
+    others = list(Endpoint.objects.filter(service=row.service).exclude(pk=row.pk))
+    other = taken_by(endpoint, others)
+    if other is not None:
+        message = f"Is the same endpoint as {other}, which is in the catalogue already."
+        raise Refusal("endpoint_taken", message, errors={"route": [message]})
+    if endpoint.name and any(other.name == endpoint.name for other in others):
+        raise Invalid({"name": ["Another endpoint of this service has this name."]})
+    return _take(row, endpoint)
+
+
+def _take(row: Endpoint, endpoint: WireEndpoint) -> Endpoint:
+    row.name, row.methods, row.route = endpoint.name, list(endpoint.methods), endpoint.route
+    row.canonical_route = match.canonical(endpoint.route)
+    return row
+
+
+def _refuse_bound(row: Endpoint) -> None:
+    if row.policy is not None:
+        raise Refusal("in_policy", f"{row} belongs to {row.policy}; change it there, as a new revision.")
+
+
+def _refuse_archived(row: Row) -> None:
+    if row.archived_at is not None:
+        raise Refusal("archived", f"{row.label} was archived.")
+
+
+def _clean(row: Row) -> None:
+    try:
+        row.full_clean()
+    except ValidationError as error:
+        raise Invalid(error.message_dict) from error
+
+
+def _uses(row: Row) -> list[str]:
+    if isinstance(row, Team):
+        services = Service.objects.filter(team=row, archived_at=None)
+        policies = Policy.objects.filter(head__owner=row, archived_at=None)
+        return [service.label for service in services[:5]] + [policy.label for policy in policies[:5]]
+    if isinstance(row, Service):
+        return [policy.label for policy in Policy.objects.filter(service=row, archived_at=None)[:5]]
+    live = row.releases.filter(state=ReleaseState.LIVE).exclude(revision=None).select_related("policy")
+    return [release.policy.label for release in live[:5]]
+
+
+_SAME = object()
+
+
+def _tell(verb: str, row: Row, *, by: Actor, reason: str, before: Any, after: Any = _SAME) -> None:
+    service = row if isinstance(row, Service) else None
+    environment = row if isinstance(row, Environment) else None
+    audit.append(
+        f"{row.kind}.{verb}",
+        row.label,
+        by=by,
+        reason=reason,
+        before=before,
+        after=row.document() if after is _SAME else after,
+        service=service,
+        environment=environment,
+        # Its bundles exist from here on, so they have a version before the first release.
+        touches=[versions.audience(service, environment)] if verb == "create" and (service or environment) else (),
+    )

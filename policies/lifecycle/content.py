@@ -1,0 +1,324 @@
+"""The content of a policy: a draft from any door, read strictly, into what a revision keeps.
+
+A draft has the fields of a policy in REST but the reason. Every fault is reported at its path, all of them at once.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ValidationError
+
+from policies.lifecycle.refusals import Invalid
+from policies.models import Endpoint, PolicyScope, Revision, Service, Team
+from policies.models.catalog import endpoint_name_format, slug_format
+from policy_client import match
+from policy_client.bundle import Endpoint as WireEndpoint
+from policy_client.errors import Refused
+from policy_client.jsontext import canonical_json
+from policy_client.rules import Rule, parse_rule
+from policy_client.rules.rate_limit import RateLimit
+
+MOST_ENDPOINTS = 50
+MOST_RULES = 50
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+# Path in a draft -> column of a revision.
+BASELINE = {
+    "route": "baseline_route",
+    "expected_input": "baseline_expected_input",
+    "slow_part": "baseline_slow_part",
+    "noticed_at": "baseline_noticed_at",
+}
+EXPECTED_RESULT = {
+    "metric": "expected_metric",
+    "direction": "expected_direction",
+    "threshold": "expected_threshold",
+    "relative": "expected_relative",
+    "window": "expected_window",
+    "min_samples": "expected_min_samples",
+    "text": "expected_text",
+}
+FIELDS = ("name", "service", "scope", "owner", "endpoints", "rules", "baseline", "expected_result", "rollback_note")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "threshold": (int, float),
+    "relative": (bool,),
+    "window": (int,),
+    "min_samples": (int,),
+}
+_TYPE_NAMES = {
+    "threshold": "a number",
+    "relative": "true or false",
+    "window": "a whole number",
+    "min_samples": "a whole number",
+}
+
+
+class Faults:
+    """Messages by field path, gathered while a draft is read."""
+
+    def __init__(self) -> None:
+        self.messages: defaultdict[str, list[str]] = defaultdict(list)
+
+    def add(self, path: str, message: str) -> None:
+        self.messages[path].append(message)
+
+    def raise_if_any(self) -> None:
+        if self.messages:
+            raise Invalid(dict(self.messages))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A draft that stood every check. `columns` are the typed columns of its revision, owner included."""
+
+    service: Service
+    scope: str
+    name: str
+    endpoints: tuple[WireEndpoint, ...]
+    rules: tuple[Rule, ...]
+    columns: dict[str, Any]
+    text: str
+    digest: str
+
+
+def read(draft: Mapping[str, Any]) -> Content:
+    """Check a draft. Raises `Invalid` with every fault at its path."""
+    faults = Faults()
+    for field in sorted(set(draft) - set(FIELDS)):
+        faults.add(field, "Unknown field.")
+    name = _slug(draft, "name", faults)
+    service = _named(Service, draft, "service", faults)
+    owner = _named(Team, draft, "owner", faults)
+    scope = _scope(draft, faults)
+    endpoints = _endpoints(draft.get("endpoints", []), scope, faults)
+    rules = _rules(draft.get("rules"), faults)
+    columns = _columns(draft, faults)
+    faults.raise_if_any()
+    document = {
+        "name": name,
+        "service": service.slug,
+        "scope": scope,
+        "owner": owner.slug,
+        "endpoints": [{"name": e.name, "methods": list(e.methods), "route": e.route} for e in endpoints],
+        "rules": [rule.content() for rule in rules],
+        "baseline": {key: columns[column] for key, column in BASELINE.items()},
+        "expected_result": {key: columns[column] for key, column in EXPECTED_RESULT.items()},
+        "rollback_note": columns["rollback_note"],
+    }
+    text = canonical_json(document)
+    return Content(
+        service=service,
+        scope=scope,
+        name=name,
+        endpoints=endpoints,
+        rules=rules,
+        columns={**columns, "owner": owner},
+        text=text,
+        digest=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+def read_reason(reason: object) -> str:
+    """A reason that says something. Raises `Invalid` for a blank one."""
+    if not isinstance(reason, str) or not reason.strip():
+        raise Invalid({"reason": ["Say why: a sentence that a colleague understands in a year."]})
+    if len(reason) > 2000:
+        raise Invalid({"reason": ["Must be at most 2,000 characters long."]})
+    return reason.strip()
+
+
+def _slug(draft: Mapping[str, Any], field: str, faults: Faults) -> str:
+    value = draft.get(field)
+    if value in (None, ""):
+        faults.add(field, "This field is required.")
+        return ""
+    if not isinstance(value, str):
+        faults.add(field, "Must be text.")
+        return ""
+    try:
+        slug_format(value)
+    except ValidationError as error:
+        faults.add(field, str(error.message))
+    return value
+
+
+def _named(model: Any, draft: Mapping[str, Any], field: str, faults: Faults) -> Any:
+    slug = _slug(draft, field, faults)
+    if not slug or field in faults.messages:
+        return None
+    row = model.objects.filter(slug=slug, archived_at=None).first()
+    if row is None:
+        faults.add(field, f"There is no {model.kind} “{slug}”; create it first.")
+    return row
+
+
+def _scope(draft: Mapping[str, Any], faults: Faults) -> str:
+    scope = draft.get("scope", PolicyScope.ENDPOINT.value)
+    if scope not in PolicyScope.values:
+        faults.add("scope", f"Must be one of: {', '.join(PolicyScope.values)}.")
+        return PolicyScope.ENDPOINT.value
+    return str(scope)
+
+
+def _endpoints(raw: Any, scope: str, faults: Faults) -> tuple[WireEndpoint, ...]:
+    if not isinstance(raw, list):
+        faults.add("endpoints", "Must be a list.")
+        return ()
+    if scope == PolicyScope.SERVICE:
+        if raw:
+            faults.add("endpoints", "A service default names no endpoints: it holds for all of them.")
+        return ()
+    if not 1 <= len(raw) <= MOST_ENDPOINTS:
+        faults.add("endpoints", f"Name 1 to {MOST_ENDPOINTS} endpoints.")
+    found: list[WireEndpoint] = []
+    for index, item in enumerate(raw[:MOST_ENDPOINTS]):
+        endpoint = _endpoint(item, f"endpoints.{index}", faults)
+        if endpoint is None:
+            continue
+        for other in found:
+            if match.clash(endpoint, other):
+                faults.add(f"endpoints.{index}.route", f"Is the same endpoint as {other.route} above.")
+            elif endpoint.name and endpoint.name == other.name:
+                faults.add(f"endpoints.{index}.name", "Another endpoint of this policy has this name.")
+        found.append(endpoint)
+    return tuple(found)
+
+
+def _endpoint(raw: Any, path: str, faults: Faults) -> WireEndpoint | None:
+    if not isinstance(raw, Mapping):
+        faults.add(path, "Must be an object with name, methods and route.")
+        return None
+    for field in sorted(set(raw) - {"name", "methods", "route"}):
+        faults.add(f"{path}.{field}", "Unknown field.")
+    name, methods, route = raw.get("name", ""), raw.get("methods", []), raw.get("route", "")
+    return check_endpoint(name, methods, route, faults, path=f"{path}.")
+
+
+def check_endpoint(name: Any, methods: Any, route: Any, faults: Faults, *, path: str = "") -> WireEndpoint | None:
+    """The endpoint, its route normalised; None and faults at `path` if a part is wrong."""
+    before = len(faults.messages)
+    if not isinstance(name, str):
+        faults.add(f"{path}name", "Must be text.")
+    elif name:
+        try:
+            endpoint_name_format(name)
+        except ValidationError as error:
+            faults.add(f"{path}name", str(error.message))
+    if not isinstance(methods, list) or any(method not in METHODS for method in methods):
+        faults.add(f"{path}methods", f"Must be a list of methods out of {', '.join(METHODS)}; empty means all.")
+    if not isinstance(route, str) or not route:
+        faults.add(f"{path}route", "This field is required, such as “/reports/{report_id}/export”.")
+    elif len(route) > 300:
+        faults.add(f"{path}route", "Must be at most 300 characters long.")
+    elif (message := match.refuse(route)) is not None:
+        faults.add(f"{path}route", message)
+    if len(faults.messages) > before:
+        return None
+    return WireEndpoint(name=name, methods=tuple(sorted(set(methods))), route=match.normalise(route))
+
+
+def _rules(raw: Any, faults: Faults) -> tuple[Rule, ...]:
+    if raw is None:
+        faults.add("rules", "This field is required: at least one rule.")
+        return ()
+    if not isinstance(raw, list) or not 1 <= len(raw) <= MOST_RULES:
+        faults.add("rules", f"Must be a list of 1 to {MOST_RULES} rules.")
+        return ()
+    rules: list[tuple[int, Rule]] = []
+    names: dict[str, int] = {}
+    for index, item in enumerate(raw):
+        path = f"rules.{index}"
+        if not isinstance(item, Mapping):
+            faults.add(path, "Must be an object with kind and name.")
+            continue
+        try:
+            rule = parse_rule(item, path, strict=True)
+        except Refused as refused:
+            for field, messages in refused.errors.items():
+                for message in messages:
+                    faults.add(field, message)
+            continue
+        if rule.name in names:
+            faults.add(
+                f"{path}.name", f"Rule {names[rule.name] + 1} has this name already; names are unique in a policy."
+            )
+        names.setdefault(rule.name, index)
+        rules.append((index, rule))
+    _check_windows(rules, faults)
+    return tuple(rule for _, rule in rules)
+
+
+def _check_windows(rules: list[tuple[int, Rule]], faults: Faults) -> None:
+    """A longer window that allows less than a shorter one makes the shorter one pointless: surely a slip."""
+    limits = [(index, rule) for index, rule in rules if isinstance(rule, RateLimit)]
+    for index, longer in limits:
+        for _, shorter in limits:
+            same_callers = set(longer.key) == set(shorter.key)
+            if same_callers and longer.window > shorter.window and longer.limit < shorter.limit:
+                faults.add(
+                    f"rules.{index}.limit",
+                    f"Allows fewer calls in {longer.window} s than “{shorter.name}” does in {shorter.window} s; "
+                    f"allow at least {shorter.limit}, or lower the other.",
+                )
+
+
+def _columns(draft: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for block, fields in (("baseline", BASELINE), ("expected_result", EXPECTED_RESULT)):
+        columns.update(_block(draft.get(block), block, fields, faults))
+    columns.update(
+        _block({"rollback_note": draft.get("rollback_note")}, "", {"rollback_note": "rollback_note"}, faults)
+    )
+    return columns
+
+
+def _block(raw: Any, block: str, fields: Mapping[str, str], faults: Faults) -> dict[str, Any]:
+    if not isinstance(raw, Mapping):
+        faults.add(block, f"This block is required, with {', '.join(fields)}.")
+        return {}
+    for field in sorted(set(raw) - set(fields)):
+        faults.add(f"{block}.{field}", "Unknown field.")
+    columns: dict[str, Any] = {}
+    for key, column in fields.items():
+        path = f"{block}.{key}" if block else key
+        value = raw.get(key)
+        if value is None:
+            faults.add(path, "This field is required.")
+            continue
+        value = _typed(key, value, path, faults)
+        if value is None:
+            continue
+        try:
+            columns[column] = Revision._meta.get_field(column).clean(value, None)  # type: ignore[union-attr]
+        except ValidationError as error:
+            for message in error.messages:
+                faults.add(path, message)
+    return columns
+
+
+def _typed(key: str, value: Any, path: str, faults: Faults) -> Any:
+    """The value if JSON gave it the right type, text without its margins; None after a fault."""
+    types = _TYPES.get(key, (str,))
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        faults.add(path, f"Must be {_TYPE_NAMES.get(key, 'text')}.")
+        return None
+    if isinstance(value, str):
+        if len(value) > 2000:
+            faults.add(path, "Must be at most 2,000 characters long.")
+            return None
+        return value.strip()
+    return value
+
+
+def taken_by(endpoint: WireEndpoint, rows: list[Endpoint]) -> Endpoint | None:
+    """The row among `rows` that is the same endpoint, if there is one."""
+    canonical = match.canonical(endpoint.route)
+    for row in rows:
+        if row.canonical_route != canonical:
+            continue
+        if match.clash(endpoint, WireEndpoint(name=row.name, methods=tuple(row.methods), route=row.route)):
+            return row
+    return None

@@ -1,0 +1,80 @@
+"""The difference between two contents, as a person reads it."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from policies.lifecycle.content import BASELINE, EXPECTED_RESULT
+from policies.models import Revision
+from policy_client.rules import KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: `sign` is `+` (new), `-` (gone) or a blank (the same)."""
+
+    sign: str
+    text: str
+
+
+def lines(content: Mapping[str, Any] | None) -> list[str]:
+    """A content in words and lines; nothing for None."""
+    if content is None:
+        return []
+    told = [f"name: {content['name']}", f"owner: {content['owner']}", f"scope: {content['scope']}"]
+    for endpoint in content["endpoints"]:
+        name = f" as {endpoint['name']}" if endpoint["name"] else ""
+        told.append(f"endpoint: {', '.join(endpoint['methods']) or 'any method'} {endpoint['route']}{name}")
+    for rule in content["rules"]:
+        told += _rule(rule)
+    told += _block("baseline", content["baseline"], BASELINE)
+    told += _block("expected result", content["expected_result"], EXPECTED_RESULT)
+    return [*told, f"rollback note: {content['rollback_note']}"]
+
+
+def between(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[Line]:
+    """Every line of both, each with its sign; an empty list where nothing differs."""
+    before, after = lines(old), lines(new)
+    if before == after:
+        return []
+    return [Line(text[0], text[2:]) for text in difflib.ndiff(before, after) if text[0] in "+- "]
+
+
+def changed_only(compared: list[Line], around: int = 1) -> list[Line]:
+    """The changed lines with `around` unchanged ones about them."""
+    changed = [index for index, line in enumerate(compared) if line.sign != " "]
+    near = {index + step for index in changed for step in range(-around, around + 1)}
+    return [line for index, line in enumerate(compared) if index in near]
+
+
+def to_parent(revision: Revision) -> list[Line]:
+    """What a revision changed."""
+    return between(revision.parent.document() if revision.parent else None, revision.document())
+
+
+def _rule(rule: Mapping[str, Any]) -> list[str]:
+    kind = KINDS[rule["kind"]]
+    told = [f"{kind.title.lower()} {rule['name']}"]
+    for field, spec in kind.specs().items():
+        if field == "name":
+            continue
+        unit = f" {spec.unit}" if spec.unit else ""
+        told.append(f"    {spec.label or field}: {_value(rule.get(field))}{unit}")
+    return told
+
+
+def _block(title: str, block: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:
+    told = [title]
+    for field, column in columns.items():
+        label = str(Revision._meta.get_field(column).verbose_name)  # type: ignore[union-attr]
+        told.append(f"    {label[0].lower()}{label[1:]}: {_value(block.get(field))}")
+    return told
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)

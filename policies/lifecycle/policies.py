@@ -1,0 +1,208 @@
+"""Saving and archiving policies."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from policies.lifecycle import audit, content
+from policies.lifecycle.actor import Actor
+from policies.lifecycle.content import Content
+from policies.lifecycle.refusals import Invalid, Refusal, Stale
+from policies.models import Endpoint, Policy, PolicyScope, ReleaseState, Revision, Service
+from policy_client import match
+
+
+def create_policy(draft: Mapping[str, Any], *, by: Actor, reason: str) -> Policy:
+    """A new policy with revision 1. Raises `Invalid`, or `Refusal` (`endpoint_taken`, `default_exists`)."""
+    by.require("add_policy")
+    reason = content.read_reason(reason)
+    with transaction.atomic():
+        new = _read_locked(draft)
+        _refuse_second_name(new)
+        _refuse_second_default(new)
+        _refuse_taken_endpoints(new, None)
+        policy = Policy.objects.create(service=new.service, scope=new.scope, name=new.name)
+        _write(policy, new, by=by, reason=reason)
+        audit.append(
+            "policy.create", policy.label, by=by, reason=reason, after=_told(policy), policy=policy, service=new.service
+        )
+    return policy
+
+
+def save_policy(policy: Policy, draft: Mapping[str, Any], *, base: int, by: Actor, reason: str) -> tuple[Policy, bool]:
+    """A new revision on top of revision `base`; (policy, False) where only the reason differs.
+
+    Raises `Stale` if somebody saved since `base`, `Invalid`, or `Refusal` (`archived`, `endpoint_taken`).
+    """
+    by.require("change_policy")
+    reason = content.read_reason(reason)
+    with transaction.atomic():
+        Service.objects.select_for_update().get(pk=policy.service_id)
+        policy = Policy.objects.select_for_update(of=("self",)).select_related("head", "service").get(pk=policy.pk)
+        _refuse_archived(policy)
+        if newest(policy).number != base:
+            raise Stale(
+                f"{policy.reference} is at revision {newest(policy).number} by now; this change is based on {base}. "
+                "Read it again and repeat the change."
+            )
+        new = _read_locked(draft)
+        _refuse_moved(policy, new)
+        _refuse_second_name(new, policy)
+        _refuse_taken_endpoints(new, policy)
+        if new.digest == newest(policy).digest:
+            return policy, False
+        before = _told(policy)
+        _write(policy, new, by=by, reason=reason)
+        audit.append(
+            "policy.change", policy.label, by=by, reason=reason, before=before, after=_told(policy), policy=policy
+        )
+    return policy, True
+
+
+def archive_policy(policy: Policy, *, base: int | None = None, by: Actor, reason: str) -> None:
+    """Put a policy away; its history stays. Refused (`live`) while it is live anywhere."""
+    by.require("delete_policy")
+    with transaction.atomic():
+        Service.objects.select_for_update().get(pk=policy.service_id)
+        policy = Policy.objects.select_for_update(of=("self",)).select_related("head", "service").get(pk=policy.pk)
+        _refuse_archived(policy)
+        if base is not None and newest(policy).number != base:
+            raise Stale(f"{policy.reference} is at revision {newest(policy).number} by now. Read it again.")
+        live = policy.releases.filter(state=ReleaseState.LIVE).exclude(revision=None).select_related("environment")
+        if live:
+            places = ", ".join(release.environment.slug for release in live)
+            raise Refusal("live", f"{policy.reference} is live in {places}; roll it back there first.")
+        if policy.switches.filter(cleared_at=None).exists():
+            raise Refusal("switched", f"{policy.reference} has an open switch; clear it first.")
+        policy.archived_at = timezone.now()
+        policy.save(update_fields=["archived_at"])
+        policy.endpoints.update(policy=None)
+        audit.append("policy.archive", policy.label, by=by, reason=reason, before=_told(policy), policy=policy)
+
+
+def newest(policy: Policy) -> Revision:
+    """The head of a policy; every policy that was ever committed has one."""
+    if policy.head is None:
+        raise RuntimeError(f"{policy.reference} has no revision")
+    return policy.head
+
+
+def merged(policy: Policy, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The draft that a PATCH means: the newest content with these fields replaced, blocks merged, lists whole."""
+    draft = newest(policy).document()
+    for field, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(draft.get(field), dict):
+            draft[field] = {**draft[field], **value}
+        else:
+            draft[field] = value
+    return draft
+
+
+def _read_locked(draft: Mapping[str, Any]) -> Content:
+    """Read a draft holding the lock of its service: whose endpoints are whose is decided one save at a time."""
+    new = content.read(draft)
+    Service.objects.select_for_update().get(pk=new.service.pk)
+    return new
+
+
+def _write(policy: Policy, new: Content, *, by: Actor, reason: str) -> None:
+    parent = policy.head
+    revision = Revision.objects.create(
+        policy=policy,
+        number=parent.number + 1 if parent else 1,
+        parent=parent,
+        content=new.text,
+        digest=new.digest,
+        author=by.name,
+        reason=reason,
+        created_at=timezone.now(),
+        **new.columns,
+    )
+    policy.head = revision
+    policy.name = new.name
+    policy.save(update_fields=["head", "name"])
+    _bind_endpoints(policy, new)
+
+
+def _bind_endpoints(policy: Policy, new: Content) -> None:
+    """Endpoints that the content names belong to the policy; those it names no longer are free again."""
+    rows = list(Endpoint.objects.filter(service=policy.service))
+    free = [row for row in rows if row.policy_id in (None, policy.pk)]
+    kept: set[int] = set()
+    for endpoint in new.endpoints:
+        row = content.taken_by(endpoint, [row for row in free if row.pk not in kept])
+        row = row or Endpoint(service=policy.service)
+        row.policy, row.name, row.methods = policy, endpoint.name, list(endpoint.methods)
+        row.route, row.canonical_route = endpoint.route, match.canonical(endpoint.route)
+        Endpoint.objects.filter(service=policy.service, policy=None, name=endpoint.name).exclude(name="").exclude(
+            pk=row.pk
+        ).update(name="")
+        row.save()
+        kept.add(row.pk)
+    policy.endpoints.exclude(pk__in=kept).update(policy=None)
+
+
+def _refuse_archived(policy: Policy) -> None:
+    if policy.archived_at is not None:
+        raise Refusal("archived", f"{policy.reference} was archived; create a new policy.")
+
+
+def _refuse_moved(policy: Policy, new: Content) -> None:
+    errors: dict[str, list[str]] = {}
+    if new.service.pk != policy.service_id:
+        errors["service"] = ["A policy stays with its service; create another one there."]
+    if new.scope != policy.scope:
+        errors["scope"] = ["The scope of a policy cannot be changed; create another policy."]
+    if errors:
+        raise Invalid(errors)
+
+
+def _refuse_second_name(new: Content, policy: Policy | None = None) -> None:
+    others = Policy.objects.filter(service=new.service, name=new.name, archived_at=None)
+    if policy is not None:
+        others = others.exclude(pk=policy.pk)
+    other = others.first()
+    if other is not None:
+        raise Invalid({"name": [f"{other.reference} of this service has this name."]})
+
+
+def _refuse_second_default(new: Content) -> None:
+    if new.scope != PolicyScope.SERVICE:
+        return
+    other = Policy.objects.filter(service=new.service, scope=PolicyScope.SERVICE, archived_at=None).first()
+    if other is not None:
+        message = f"{other.reference} is the default of {new.service.slug} already; edit that one."
+        raise Refusal("default_exists", message, errors={"scope": [message]})
+
+
+def _refuse_taken_endpoints(new: Content, policy: Policy | None) -> None:
+    rows = list(
+        Endpoint.objects.filter(service=new.service)
+        .exclude(policy=None)
+        .exclude(policy=policy)
+        .select_related("policy")
+    )
+    errors: dict[str, list[str]] = {}
+    names = {row.name: row for row in rows if row.name}
+    for index, endpoint in enumerate(new.endpoints):
+        row = content.taken_by(endpoint, rows)
+        if row is not None and row.policy is not None:
+            errors[f"endpoints.{index}.route"] = [f"Belongs to {row.policy}; an endpoint is in at most one policy."]
+        named = names.get(endpoint.name)
+        if named is not None and named is not row:
+            errors[f"endpoints.{index}.name"] = [f"Is the name of {named} in {named.policy}."]
+    if errors:
+        detail = " ".join(message for messages in errors.values() for message in messages)
+        raise Refusal("endpoint_taken", detail, errors=errors)
+
+
+def _told(policy: Policy) -> dict[str, Any]:
+    revision = newest(policy)
+    return {
+        "reference": policy.reference,
+        "revision": revision.number,
+        "digest": revision.digest,
+        "content": revision.document(),
+    }

@@ -1,0 +1,251 @@
+"""Putting revisions live, and going back."""
+
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.utils import timezone
+
+from policies.lifecycle import audit, content
+from policies.lifecycle.actor import Actor
+from policies.lifecycle.refusals import Invalid, Refusal
+from policies.models import Environment, Mode, Policy, Release, ReleaseState, Revision, Role, Service
+from policies.publishing import bundles, versions
+from policy_client import match
+from policy_client.bundle import Endpoint as WireEndpoint
+from policy_client.errors import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A live release, and whether this act made it (False: it was live already, in the same mode)."""
+
+    release: Release
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Where a rollback would lead: to `target` (None: the policy leaves the bundle), or why it is not possible."""
+
+    possible: bool
+    target: Release | None = None
+    why_not: str = ""
+
+    @property
+    def words(self) -> str:
+        if not self.possible:
+            return self.why_not
+        if self.target is None or self.target.revision is None:
+            return "no policy: it leaves the bundle"
+        return f"r{self.target.revision.number}, {self.target.mode}"
+
+
+def release(revision: Revision, environment: Environment, *, mode: str, by: Actor, reason: str) -> Released:
+    """Put a revision live. Raises `Invalid`, or `Refusal` (`archived`, `endpoint_taken`)."""
+    by.require("add_release")
+    reason = content.read_reason(reason)
+    if mode not in Mode.values:
+        raise Invalid({"mode": [f"Must be one of: {', '.join(Mode.values)}."]})
+    with transaction.atomic():
+        policy = _lock(revision.policy)
+        if policy.archived_at is not None:
+            raise Refusal("archived", f"{policy.reference} was archived; an archived policy cannot go live.")
+        if environment.archived_at is not None:
+            raise Refusal("archived", f"The environment {environment.slug} was archived.")
+        live = live_release(policy, environment)
+        if live is not None and live.revision_id == revision.pk and live.mode == mode:
+            return Released(live, created=False)
+        _refuse_taken_endpoints(policy, revision, environment)
+        before = document(live) if live else None
+        if live is not None:
+            _end(live, ReleaseState.SUPERSEDED)
+        new = Release.objects.create(
+            policy=policy,
+            environment=environment,
+            revision=revision,
+            mode=mode,
+            reason=reason,
+            released_by=by.name,
+            released_at=timezone.now(),
+        )
+        _publish("release.live", new, before, by=by, reason=reason)
+    return Released(new, created=True)
+
+
+def roll_back(live: Release, *, to: Release | None = None, by: Actor, reason: str) -> Release:
+    """Go back to what was live before, or to the earlier release `to`. Only backwards, and always in one step.
+
+    Raises `Refusal`: `not_live` (this release is not what is live), `not_earlier` (`to` is not one to go back to),
+    `endpoint_taken` (another policy has an endpoint by now).
+    """
+    by.require("change_release")
+    reason = content.read_reason(reason)
+    with transaction.atomic():
+        policy = _lock(live.policy)
+        live = Release.objects.select_related("environment", "revision", "restores").get(pk=live.pk)
+        if live.state != ReleaseState.LIVE or live.revision is None:
+            raise Refusal("not_live", f"Release {live.pk} is not live; nothing was rolled back.")
+        target = _earlier(live, to) if to is not None else _newest_earlier(live)
+        restored = target.revision if target else None
+        if restored is not None:
+            _refuse_taken_endpoints(policy, restored, live.environment)
+        before = document(live)
+        _end(live, ReleaseState.ROLLED_BACK)
+        new = Release.objects.create(
+            policy=policy,
+            environment=live.environment,
+            revision=restored,
+            mode=target.mode if target else live.mode,
+            rollout=target.rollout if target else live.rollout,
+            role=live.role,
+            restores=target.restored if target and restored else None,
+            rolled_back_from=live,
+            reason=reason,
+            released_by=by.name,
+            released_at=timezone.now(),
+        )
+        _publish("release.rollback", new, before, by=by, reason=reason)
+    return new
+
+
+def live_release(policy: Policy, environment: Environment) -> Release | None:
+    """What is live of a policy in an environment; its revision is null after a rollback to nothing."""
+    return (
+        Release.objects.filter(policy=policy, environment=environment, role=Role.ENFORCED, state=ReleaseState.LIVE)
+        .select_related("revision", "environment", "policy", "restores")
+        .first()
+    )
+
+
+def fallback(live: Release) -> Fallback:
+    """Where rolling back this live release would lead."""
+    if live.state != ReleaseState.LIVE or live.revision is None:
+        return Fallback(False, why_not="it is not live")
+    target = _newest_earlier(live)
+    if target is None or target.revision is None:
+        return Fallback(True)
+    try:
+        _refuse_taken_endpoints(live.policy, target.revision, live.environment)
+    except Refusal as refusal:
+        return Fallback(False, target, refusal.detail)
+    return Fallback(True, target)
+
+
+def rollback_command(live: Release, by: str = "you") -> str:
+    """The command that rolls this release back, ready to copy."""
+    return f'manage.py rollback {live.policy.reference} {live.environment.slug} --reason "…" --by {by}'
+
+
+def _lock(policy: Policy) -> Policy:
+    """Releases of one service go one after another: whether endpoints clash is a question to all of them."""
+    Service.objects.select_for_update().get(pk=policy.service_id)
+    return Policy.objects.select_related("service").get(pk=policy.pk)
+
+
+def _end(release: Release, state: ReleaseState) -> None:
+    release.state = state
+    release.ended_at = timezone.now()
+    release.save(update_fields=["state", "ended_at"])
+
+
+def _newest_earlier(live: Release) -> Release | None:
+    """The newest release from before the one that is live in effect, rolled-back ones left out: it only goes back."""
+    return (
+        Release.objects.filter(
+            policy=live.policy, environment=live.environment, role=live.role, pk__lt=live.restored.pk
+        )
+        .exclude(state=ReleaseState.ROLLED_BACK)
+        .select_related("revision", "restores")
+        .order_by("-pk")
+        .first()
+    )
+
+
+def _earlier(live: Release, to: Release) -> Release:
+    fits = (
+        to.policy_id == live.policy_id
+        and to.environment_id == live.environment_id
+        and to.role == live.role
+        and to.revision_id is not None
+        and to.state != ReleaseState.ROLLED_BACK
+        and to.pk < live.restored.pk
+    )
+    if not fits:
+        raise Refusal(
+            "not_earlier",
+            f"Release {to.pk} is not one to go back to: it must have been live here before, not rolled back, and older "
+            f"than what is live now.",
+        )
+    return to
+
+
+def _refuse_taken_endpoints(policy: Policy, revision: Revision, environment: Environment) -> None:
+    """Refuse if another policy is live there with one of the revision's endpoints."""
+    others = (
+        Release.objects.filter(
+            environment=environment, state=ReleaseState.LIVE, policy__service=policy.service, revision__isnull=False
+        )
+        .exclude(policy=policy)
+        .select_related("revision", "policy")
+    )
+    mine = wire_endpoints(revision)
+    for other in others:
+        if other.revision is None:
+            continue
+        for theirs in wire_endpoints(other.revision):
+            for endpoint in mine:
+                if match.clash(endpoint, theirs) or (endpoint.name and endpoint.name == theirs.name):
+                    raise Refusal(
+                        "endpoint_taken",
+                        f"{endpoint.name or endpoint.route} is live in {other.policy} in {environment.slug}; "
+                        "roll that back or take the endpoint out of it first.",
+                    )
+
+
+def wire_endpoints(revision: Revision) -> list[WireEndpoint]:
+    """The endpoints that a revision names."""
+    return [
+        WireEndpoint(name=item["name"], methods=tuple(item["methods"]), route=item["route"])
+        for item in revision.document()["endpoints"]
+    ]
+
+
+def _publish(verb: str, new: Release, before: dict[str, object] | None, *, by: Actor, reason: str) -> None:
+    """Compile what changed with the client's own parser, write the link, give the bundle its next version."""
+    try:
+        bundles.check_release(new)
+    except Refused as refused:
+        raise Refusal(
+            "not_compilable", "A client would refuse this bundle; nothing went live.", errors=refused.errors
+        ) from refused
+    link = audit.append(
+        verb,
+        new.label,
+        by=by,
+        reason=reason,
+        before=before,
+        after=document(new),
+        policy=new.policy,
+        environment=new.environment,
+        touches=[versions.audience(new.policy.service, new.environment)],
+    )
+    new.bundle_version = link.seq
+    new.save(update_fields=["bundle_version"])
+    transaction.on_commit(lambda: bundles.announce(new.policy.service, new.environment))
+
+
+def document(release: Release) -> dict[str, object]:
+    """A release as the audit trail and REST tell of it."""
+    return {
+        "id": release.pk,
+        "policy": release.policy.reference,
+        "environment": release.environment.slug,
+        "revision": release.revision.number if release.revision else None,
+        "digest": release.revision.digest if release.revision else None,
+        "mode": release.mode,
+        "rollout": release.rollout,
+        "role": release.role,
+        "state": release.state,
+        "restores": release.restores_id,
+        "rolled_back_from": release.rolled_back_from_id,
+    }

@@ -1,0 +1,129 @@
+"""The small company of the demo."""
+
+from typing import Any
+
+TEAMS: list[dict[str, Any]] = [
+    {"slug": "team-data", "name": "Data", "email": "data@example.com"},
+    {"slug": "team-shop", "name": "Shop", "email": "shop@example.com"},
+    {"slug": "platform", "name": "Platform", "email": "platform@example.com"},
+]
+SERVICES: list[dict[str, Any]] = [
+    {"slug": "reports", "name": "Reports", "team": "team-data", "description": "Reports and their exports (FastAPI)."},
+    {"slug": "shop", "name": "Shop", "team": "team-shop", "description": "The shop's catalogue and search (Django)."},
+]
+ENVIRONMENTS: list[dict[str, Any]] = [
+    {"slug": "production", "name": "Production", "approvals_required": 0},
+    {"slug": "staging", "name": "Staging", "approvals_required": 0},
+]
+
+_DAY = 86_400
+
+
+def _per_user(limit: int) -> dict[str, Any]:
+    return {"kind": "rate_limit", "name": "per-user", "key": ["user"], "limit": limit, "window": 60, "burst": 3}
+
+
+POLICIES: dict[str, dict[str, Any]] = {
+    "report-export": {
+        "service": "reports",
+        "scope": "endpoint",
+        "owner": "team-data",
+        "endpoints": [{"name": "reports.export", "methods": ["POST"], "route": "/reports/{report_id}/export"}],
+        "rules": [_per_user(12)],
+        "baseline": {
+            "route": "POST /reports/{report_id}/export, the export button of the report page",
+            "expected_input": "One report id; 20 to 400 exports an hour at month end.",
+            "slow_part": "The aggregate over all report lines: every export reads the whole table once.",
+            "noticed_at": "The spinner on the report page, and other reports that load slowly meanwhile.",
+        },
+        "expected_result": {
+            "metric": "p95_ms",
+            "direction": "below",
+            "threshold": 800,
+            "relative": False,
+            "window": _DAY,
+            "min_samples": 100,
+            "text": "Exports stay under 800 ms at p95 for everybody while one user asks for many.",
+        },
+        "rollback_note": "Run “manage.py rollback POL-0001 production”; exports are unlimited again within a poll.",
+    },
+    "shop-search": {
+        "service": "shop",
+        "scope": "endpoint",
+        "owner": "team-shop",
+        "endpoints": [{"name": "shop.search", "methods": ["GET"], "route": "/shop/search"}],
+        "rules": [
+            {"kind": "request_guard", "name": "plain-searches", "methods": ["GET"], "max_body": 1024},
+            {
+                "kind": "rate_limit",
+                "name": "per-address",
+                "key": ["ip"],
+                "limit": 20,
+                "window": 60,
+                "algorithm": "fixed_window",
+            },
+        ],
+        "baseline": {
+            "route": "GET /shop/search, the search box on every page",
+            "expected_input": "A word of 3 to 20 letters; a person searches twice a minute at most.",
+            "slow_part": "The scan over all order lines that ranks the products found.",
+            "noticed_at": "The checkout, which shares the database and becomes slow with it.",
+        },
+        "expected_result": {
+            "metric": "denied_rate",
+            "direction": "below",
+            "threshold": 0.2,
+            "relative": False,
+            "window": _DAY,
+            "min_samples": 500,
+            "text": "Crawlers are limited; fewer than one search in five is denied.",
+        },
+        "rollback_note": "Run “manage.py rollback POL-0002 production”; watch the checkout's response time afterwards.",
+    },
+    "reports-default": {
+        "service": "reports",
+        "scope": "service",
+        "owner": "platform",
+        "endpoints": [],
+        "rules": [
+            {"kind": "request_guard", "name": "uploads", "max_body": 1_048_576},
+            {"kind": "rate_limit", "name": "per-address", "key": ["ip"], "limit": 600, "window": 60},
+        ],
+        "baseline": {
+            "route": "Every route of the service that has no policy of its own",
+            "expected_input": "Small JSON bodies; ten calls a second from one address at most.",
+            "slow_part": "None in particular: it keeps one caller from taking all workers.",
+            "noticed_at": "The report page, when a script reads reports one by one.",
+        },
+        "expected_result": {
+            "metric": "error_rate",
+            "direction": "below",
+            "threshold": 0.01,
+            "relative": False,
+            "window": _DAY,
+            "min_samples": 1000,
+            "text": "No errors from exhausted workers.",
+        },
+        "rollback_note": "Run “manage.py rollback POL-0003 production”; nothing else depends on it.",
+    },
+}
+
+HISTORY: dict[str, dict[str, Any]] = {
+    "report-export": {
+        "reason": "Exports stall the database at month end, OPS-790.",
+        "acts": [
+            {"environment": "production", "mode": "shadow", "reason": "See first whom a limit would hit."},
+            {"changes": {"rules": [_per_user(6)]}, "reason": "Twelve a minute still stall it; honest users need two."},
+            {"environment": "staging", "mode": "enforce", "reason": "Try the tighter limit on staging."},
+            {"environment": "production", "mode": "enforce", "reason": "Shadow showed two scripts and no person."},
+        ],
+    },
+    "shop-search": {
+        "reason": "Crawlers search all day and the checkout waits, OPS-801.",
+        "acts": [{"environment": "production", "mode": "enforce", "reason": "Agreed with the shop team."}],
+    },
+    "reports-default": {
+        "reason": "One careful limit for everything that has none of its own.",
+        "acts": [{"environment": "production", "mode": "shadow", "reason": "Watch it for a week before it denies."}],
+    },
+}

@@ -1,0 +1,59 @@
+"""Keys of services and tokens of people. Secrets are shown once; only their hash is kept."""
+
+from django.conf import settings
+from django.db import models
+
+from policies.models.catalog import Environment, Service
+
+
+class Scope(models.TextChoices):
+    BUNDLE_READ = "bundle:read", "fetch the bundle"
+    TELEMETRY_WRITE = "telemetry:write", "report what happened"
+    CHECKS_WRITE = "checks:write", "send reports of checks"
+
+
+class Credential(models.Model):
+    """What keys and tokens share: a hashed secret with an end."""
+
+    name = models.CharField(
+        max_length=100, blank=True, help_text="What it is for. Example: “reports, Kubernetes secret”."
+    )
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    hint = models.CharField(max_length=12, editable=False)
+    created_by = models.CharField(max_length=150, editable=False)
+    created_at = models.DateTimeField(editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="When it stops working; empty: never.")
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        abstract = True
+        ordering = ["-id"]
+
+
+class ServiceKey(Credential):
+    """What a service identifies itself with: one service, one environment, few scopes."""
+
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="keys")
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="keys")
+    scopes = models.JSONField(default=list)
+
+    def __str__(self) -> str:
+        return f"{self.hint}… of {self.service.slug} in {self.environment.slug}"
+
+    @property
+    def label(self) -> str:
+        return f"key:{self.pk}"
+
+
+class ApiToken(Credential):
+    """What a person's script identifies itself with: it may do what the person may."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens")
+
+    def __str__(self) -> str:
+        return f"{self.hint}… of {self.user.get_username()}"
+
+    @property
+    def label(self) -> str:
+        return f"token:{self.pk}"

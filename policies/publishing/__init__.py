@@ -1,0 +1,1 @@
+"""From rows to the bytes that services fetch."""
