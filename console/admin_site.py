@@ -1,22 +1,17 @@
-"""The admin site: Django's own, under our name and with a limit on failing logins."""
+"""The admin site, with a limit on failing logins."""
 
 from typing import Any
 
-from django.contrib.admin import AdminSite
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 
 from console.login import limit_failures
+from policies.admin.site import PolicySite
 
 
-class ConsoleSite(AdminSite):
-    site_header = "Policy Console"
-    site_title = "Policy Console"
-    index_title = "Overview"
-    enable_nav_sidebar = True
-
+class ConsoleSite(PolicySite):
     @method_decorator(never_cache)
     @method_decorator(login_not_required)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

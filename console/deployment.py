@@ -21,9 +21,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")
 
 LOG_FORMATS = ("console", "json")
+DATABASE_SCHEMES = ("sqlite", "postgres", "postgresql")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 SQLITE = "django.db.backends.sqlite3"
-POSTGRESQL = "django.db.backends.postgresql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,6 @@ def parse_log_format(raw: str) -> str:
 
 def parse_database_url(raw: str) -> dict[str, Any]:
     """Django's settings for a DATABASE_URL of SQLite or PostgreSQL."""
-    settings = dict(environ.Env.db_url_config(raw))
-    if settings.get("ENGINE") not in {SQLITE, POSTGRESQL}:
-        raise ValueError("only sqlite:// and postgres:// are supported")
-    return settings
+    if urlsplit(raw).scheme not in DATABASE_SCHEMES:
+        raise ValueError(f"its scheme is not one of {', '.join(DATABASE_SCHEMES)}")
+    return dict(environ.Env.db_url_config(raw))

@@ -28,7 +28,7 @@ def state(name: str, probe: Callable[[], None]) -> dict[str, object]:
     try:
         probe()
     except Exception as error:  # whatever a broken part raises, the others are still to be reported
-        log.error("not_ready", part=name, error=repr(error))
+        log.error("not_ready", part=name, error=f"{type(error).__name__}: {error}")
         return {"ok": False, "error": type(error).__name__}
     return {"ok": True}
 

@@ -103,7 +103,7 @@ def begin(budgets: list[Budget], request: HttpRequest) -> int | None:
             if wait is not None:
                 return wait
     except CACHE_DOWN as error:
-        log.error("login_not_counted", error=repr(error))
+        log.error("login_not_counted", error=f"{type(error).__name__}: {error}")
     return None
 
 
@@ -113,7 +113,7 @@ def succeeded(budgets: list[Budget], request: HttpRequest) -> None:
         for budget in budgets:
             budget.succeeded(request)
     except CACHE_DOWN as error:
-        log.error("login_not_counted", error=repr(error))
+        log.error("login_not_counted", error=f"{type(error).__name__}: {error}")
 
 
 def refusal(request: HttpRequest, wait: int) -> HttpResponse:
