@@ -4,6 +4,8 @@ TEST_DATABASE_URL (set by `python -m tests.servers` for the second run of `make 
 """
 
 import os
+import tempfile
+from pathlib import Path
 
 for name in ("ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DATABASE_URL", "LOG_FORMAT", "REDIS_URL", "TRUSTED_PROXIES"):
     os.environ.pop(name, None)
@@ -21,3 +23,9 @@ MIDDLEWARE = [name for name in console_settings.MIDDLEWARE if not name.startswit
 
 # One round instead of a million: tests log in often and keep no real password.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+if console_settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # A file, as in production: SQLite's shared memory locks whole tables, and never waits for a lock.
+    console_settings.DATABASES["default"]["TEST"] = {
+        "NAME": str(Path(tempfile.gettempdir()) / f"policy-console-tests-{os.getpid()}.sqlite3")
+    }

@@ -1,0 +1,139 @@
+"""Several people at the same moment: somebody wins, nobody overwrites, and the chain stays one chain."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from policies.lifecycle import audit, heartbeats, policies, releases, switches
+from policies.lifecycle.refusals import Refusal
+from policies.models import AuditEvent, Policy, Release, ReleaseState, Revision, RuleCount, Switch
+from policies.publishing import bundles
+from tests.policies.factories import SYSTEM, draft, endpoint, make_catalogue, make_policy, rate_limit
+from tests.policies.test_heartbeats import heartbeat
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PEOPLE = 6
+
+
+def at_once(acts: list[Callable[[], Any]]) -> list[Any]:
+    """Run all of them, each in a thread of its own that waits for the others; what each gave or raised."""
+    barrier = threading.Barrier(len(acts))
+
+    def run(act: Callable[[], Any]) -> Any:
+        try:
+            barrier.wait(timeout=30)
+            return act()
+        except Refusal as refusal:
+            return refusal.code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(run, acts))
+
+
+def test_of_people_who_edit_one_revision_one_wins_and_the_others_are_told() -> None:
+    make_catalogue()
+    policy = make_policy()
+
+    def save(limit: int) -> Callable[[], Any]:
+        changed = draft(rules=[rate_limit(limit=limit)])
+        return lambda: policies.save_policy(policy, changed, base=1, by=SYSTEM, reason=f"limit {limit}")[1]
+
+    outcomes = at_once([save(limit) for limit in range(20, 20 + PEOPLE)])
+    assert sorted(map(str, outcomes)) == ["True", *["stale"] * (PEOPLE - 1)]
+    assert Revision.objects.count() == 2
+    assert audit.verify().fault is None
+
+
+def test_of_policies_that_claim_one_endpoint_one_gets_it() -> None:
+    make_catalogue()
+    drafts = [draft(name=f"policy-{number}") for number in range(PEOPLE)]
+    outcomes = at_once([lambda each=each: policies.create_policy(each, by=SYSTEM, reason="mine") for each in drafts])
+    assert sum(isinstance(outcome, Policy) for outcome in outcomes) == 1
+    assert [outcome for outcome in outcomes if not isinstance(outcome, Policy)] == ["endpoint_taken"] * (PEOPLE - 1)
+
+
+def test_releases_of_one_policy_leave_one_live_and_every_event_in_the_chain() -> None:
+    catalogue = make_catalogue()
+    policy = make_policy()
+    revision = policies.newest(policy)
+    start = AuditEvent.objects.count()
+
+    def go(mode: str) -> Callable[[], Any]:
+        return lambda: releases.release(revision, catalogue.production, mode=mode, by=SYSTEM, reason="go").created
+
+    made = sum(at_once([go(mode) for mode in ("shadow", "enforce") * (PEOPLE // 2)]))
+    assert Release.objects.filter(state=ReleaseState.LIVE).count() == 1
+    assert Release.objects.count() == made == AuditEvent.objects.count() - start
+    assert audit.verify().fault is None
+
+
+def test_of_two_rollbacks_at_once_one_goes_one_step_back() -> None:
+    catalogue = make_catalogue()
+    policy = make_policy()
+    for mode in ("shadow", "enforce"):
+        live = releases.release(
+            policies.newest(policy), catalogue.production, mode=mode, by=SYSTEM, reason="go"
+        ).release
+    outcomes = at_once([lambda: releases.roll_back(live, by=SYSTEM, reason="back")] * PEOPLE)
+    assert outcomes.count("not_live") == PEOPLE - 1
+    now = releases.live_release(policy, catalogue.production)
+    assert now is not None and now.mode == "shadow"
+
+
+def test_one_of_many_switches_for_a_target_opens() -> None:
+    catalogue = make_catalogue()
+    outcomes = at_once(
+        [lambda: switches.set_switch("block", service=catalogue.shop, by=SYSTEM, reason="incident")] * PEOPLE
+    )
+    assert outcomes.count("switch_open") == PEOPLE - 1
+    assert Switch.objects.count() == 1
+    assert audit.verify().fault is None
+
+
+def test_a_bundle_fetched_during_releases_is_always_that_of_its_version() -> None:
+    catalogue = make_catalogue()
+    made = [make_policy(name=f"p{n}", endpoints=[endpoint(f"/r{n}")]) for n in range(PEOPLE)]
+
+    def go(policy: Policy) -> Callable[[], Any]:
+        return lambda: (
+            releases.release(
+                policies.newest(policy), catalogue.production, mode="enforce", by=SYSTEM, reason="go"
+            ).release.bundle_version
+        )
+
+    def fetch() -> list[tuple[int, int]]:
+        seen = []
+        for _ in range(10):
+            fetched = bundles.fetch(catalogue.reports, catalogue.production)
+            seen.append((fetched.version, fetched.body.count(b'"reference"')))
+        return seen
+
+    outcomes = at_once([*(go(policy) for policy in made), fetch, fetch])
+    versions = sorted(outcomes[:PEOPLE])
+    for seen in outcomes[PEOPLE:]:
+        for version, entries in seen:
+            assert entries == sum(known <= version for known in versions)
+
+
+def test_counts_of_many_processes_add_up() -> None:
+    catalogue = make_catalogue()
+
+    def report(number: int) -> Callable[[], Any]:
+        return lambda: [
+            heartbeats.record(
+                catalogue.reports,
+                catalogue.production,
+                heartbeat(instance=f"worker-{number}", batch_id=f"{number}-{turn}", allowed=1),
+            )
+            for turn in range(5)
+        ]
+
+    at_once([report(number) for number in range(PEOPLE)])
+    assert RuleCount.objects.get().allowed == 5 * PEOPLE
