@@ -1,4 +1,4 @@
-"""The admin site, with a limit on failing logins."""
+"""The admin site: that of the policies, with a limit on failing logins at its door."""
 
 from typing import Any
 
