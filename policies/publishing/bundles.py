@@ -110,15 +110,22 @@ def _build(service: Service, environment: Environment, version: Version) -> Byte
 def document(service: Service, environment: Environment, version: Version) -> dict[str, Any]:
     """The bundle's content, before it becomes bytes."""
     return {
-        "schema": SCHEMA,
-        "service": service.slug,
-        "environment": environment.slug,
-        "generation": GENERATION,
-        "version": version.number,
-        "published_at": _moment(version.at),
+        **envelope(service.slug, environment.slug, version),
         "policies": policy_entries(service, environment),
         "overrides": [],
         "switches": _switches(service, environment, version.at),
+    }
+
+
+def envelope(service: str, environment: str, version: Version) -> dict[str, Any]:
+    """What stands around the policies of every bundle."""
+    return {
+        "schema": SCHEMA,
+        "service": service,
+        "environment": environment,
+        "generation": GENERATION,
+        "version": version.number,
+        "published_at": _moment(version.at),
     }
 
 
@@ -139,7 +146,11 @@ def live_releases(service: Service, environment: Environment) -> list[Release]:
 
 def policy_entries(service: Service, environment: Environment) -> list[dict[str, Any]]:
     """Every live policy with its effective rules; the service's default comes last."""
-    live = live_releases(service, environment)
+    return entries_of(live_releases(service, environment))
+
+
+def entries_of(live: list[Release]) -> list[dict[str, Any]]:
+    """The entries that these releases of one service make together."""
     default = next((release for release in live if release.policy.scope == PolicyScope.SERVICE), None)
     entries = [_entry(release, default) for release in live if release is not default]
     return [*entries, _entry(default, None)] if default else entries
