@@ -1,10 +1,19 @@
 """Which room answers which path. `/health`, `/health/ready` and `/metrics` are in `console.middleware.probes`."""
 
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponseRedirect
+from django.templatetags.static import static
 from django.urls import path
 from django.views.generic import RedirectView
 
+
+def favicon(request: HttpRequest) -> HttpResponseRedirect:
+    """What browsers ask for on pages that name no icon."""
+    return HttpResponseRedirect(static("console/icon.svg"))
+
+
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
+    path("favicon.ico", favicon),
     path("admin/", admin.site.urls),
 ]
