@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponseRedirect
 from django.templatetags.static import static
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 
@@ -16,4 +16,5 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("favicon.ico", favicon),
     path("admin/", admin.site.urls),
+    path("api/", include("policies.api.urls")),
 ]

@@ -10,7 +10,7 @@ from django.utils import timezone
 from policies.lifecycle import audit
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.content import Faults, check_endpoint, taken_by
-from policies.lifecycle.refusals import Invalid, Refusal
+from policies.lifecycle.refusals import Invalid, Refusal, Stale
 from policies.models import Endpoint, Environment, Policy, ReleaseState, Service, Team
 from policies.publishing import versions
 from policy_client import match
@@ -30,12 +30,20 @@ def create(model: type[Row], values: Mapping[str, Any], *, by: Actor, reason: st
     return row
 
 
-def change(row: Row, values: Mapping[str, Any], *, by: Actor, reason: str = "") -> Row:
-    """Change all but the slug, which is its name in bundles, keys and history. Saving it unchanged tells nothing."""
+Base = Mapping[str, Any] | None
+"""What a row said (its `document()`) when the change was thought of; None: whatever it says now."""
+
+
+def change(row: Row, values: Mapping[str, Any], *, base: Base = None, by: Actor, reason: str = "") -> Row:
+    """Change all but the slug, which is its name in bundles, keys and history. Saving it unchanged tells nothing.
+
+    Raises `Stale` if somebody changed it since `base`, `Invalid`, or `Refusal` (`archived`).
+    """
     by.require(f"change_{row.kind}")
     with transaction.atomic():
         row = type(row).objects.select_for_update().get(pk=row.pk)
         _refuse_archived(row)
+        _refuse_stale(row, base)
         before = row.document()
         if values.get("slug", row.slug) != row.slug:
             raise Invalid({"slug": ["The slug cannot be changed: bundles, keys and history name it."]})
@@ -49,12 +57,13 @@ def change(row: Row, values: Mapping[str, Any], *, by: Actor, reason: str = "") 
     return row
 
 
-def archive(row: Row, *, by: Actor, reason: str = "") -> None:
+def archive(row: Row, *, base: Base = None, by: Actor, reason: str = "") -> None:
     """Put it away; history goes on naming it. Refused (`in_use`) while something live or owned hangs on it."""
     by.require(f"delete_{row.kind}")
     with transaction.atomic():
         row = type(row).objects.select_for_update().get(pk=row.pk)
         _refuse_archived(row)
+        _refuse_stale(row, base)
         uses = _uses(row)
         if uses:
             raise Refusal("in_use", f"{row.label} is in use by {', '.join(uses[:5])}; move or archive these first.")
@@ -75,12 +84,15 @@ def create_endpoint(service: Service, values: Mapping[str, Any], *, by: Actor, r
     return row
 
 
-def change_endpoint(row: Endpoint, values: Mapping[str, Any], *, by: Actor, reason: str = "") -> Endpoint:
+def change_endpoint(
+    row: Endpoint, values: Mapping[str, Any], *, base: Base = None, by: Actor, reason: str = ""
+) -> Endpoint:
     """Change an endpoint that no policy names; one that a policy names is changed there."""
     by.require("change_endpoint")
     with transaction.atomic():
         Service.objects.select_for_update().get(pk=row.service_id)
         row = Endpoint.objects.select_related("service", "policy").get(pk=row.pk)
+        _refuse_stale(row, base)
         _refuse_bound(row)
         before = row.document()
         row = _fill(row, values)
@@ -93,12 +105,13 @@ def change_endpoint(row: Endpoint, values: Mapping[str, Any], *, by: Actor, reas
     return row
 
 
-def delete_endpoint(row: Endpoint, *, by: Actor, reason: str = "") -> None:
+def delete_endpoint(row: Endpoint, *, base: Base = None, by: Actor, reason: str = "") -> None:
     """Forget an endpoint that no policy names."""
     by.require("delete_endpoint")
     with transaction.atomic():
         Service.objects.select_for_update().get(pk=row.service_id)
         row = Endpoint.objects.select_related("service", "policy").get(pk=row.pk)
+        _refuse_stale(row, base)
         _refuse_bound(row)
         audit.append("endpoint.delete", row.label, by=by, reason=reason, before=row.document(), service=row.service)
         row.delete()
@@ -131,6 +144,11 @@ def _take(row: Endpoint, endpoint: WireEndpoint) -> Endpoint:
 def _refuse_bound(row: Endpoint) -> None:
     if row.policy is not None:
         raise Refusal("in_policy", f"{row} belongs to {row.policy}; change it there, as a new revision.")
+
+
+def _refuse_stale(row: Row | Endpoint, base: Base) -> None:
+    if base is not None and row.document() != base:
+        raise Stale(f"Somebody changed {row.label} since. Read it again and repeat the change.")
 
 
 def _refuse_archived(row: Row) -> None:

@@ -1,0 +1,155 @@
+"""An example for every request body, in the schema and in the tests, which post each of them in this order."""
+
+from typing import Any
+
+_POLICY: dict[str, Any] = {
+    "name": "report-export",
+    "service": "reports",
+    "scope": "endpoint",
+    "owner": "team-data",
+    "reason": "exports stall the database",
+    "endpoints": [{"name": "reports.export", "methods": ["POST"], "route": "/reports/{report_id}/export"}],
+    "rules": [{"kind": "rate_limit", "name": "per-user", "key": ["user"], "limit": 10, "window": 3600}],
+    "baseline": {
+        "route": "POST /reports/{report_id}/export",
+        "expected_input": "One report id; 20 to 400 exports an hour at month end.",
+        "slow_part": "The aggregate over report_lines, 1.3 s at p95.",
+        "noticed_at": "The spinner on the report page.",
+    },
+    "expected_result": {
+        "metric": "p95_ms",
+        "direction": "below",
+        "threshold": 800,
+        "relative": False,
+        "window": 86400,
+        "min_samples": 100,
+        "text": "Other pages of the service stay fast at month end.",
+    },
+    "rollback_note": "Roll back to nothing; exports are unlimited again at once.",
+}
+_DEFAULT: dict[str, Any] = {
+    **_POLICY,
+    "name": "service-default",
+    "scope": "service",
+    "reason": "no endpoint goes without a limit",
+    "endpoints": [],
+    "rules": [
+        {
+            "kind": "rate_limit",
+            "name": "per-address",
+            "key": ["ip"],
+            "limit": 600,
+            "window": 60,
+            "algorithm": "fixed_window",
+        },
+        {"kind": "request_guard", "name": "small-bodies", "max_body": 1048576, "content_types": ["application/json"]},
+    ],
+}
+
+_EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
+    "team.create": {"A team": {"slug": "team-data", "name": "Data", "email": "data@example.com"}},
+    "service.create": {"A service": {"slug": "reports", "name": "Reports", "team": "team-data"}},
+    "environment.create": {"An environment": {"slug": "production", "name": "Production", "approvals_required": 0}},
+    "endpoint.create": {
+        "An endpoint": {
+            "service": "reports",
+            "name": "reports.list",
+            "methods": ["GET"],
+            "route": "/reports/",
+            "reason": "declared before a policy covers it",
+        }
+    },
+    "policy.create": {"For endpoints": _POLICY, "A service default": _DEFAULT},
+    "policy.partial_update": {
+        "Another limit": {
+            "reason": "20 are enough for month end",
+            "rules": [{"kind": "rate_limit", "name": "per-user", "key": ["user"], "limit": 20, "window": 3600}],
+        }
+    },
+    "policy.update": {"Whole": {**_POLICY, "reason": "back to what it was"}},
+    "release.create": {
+        "Enforced": {
+            "policy": "POL-0001",
+            "revision": 1,
+            "environment": "production",
+            "mode": "enforce",
+            "rollout": 100,
+            "role": "enforced",
+            "starts_at": None,
+            "expires_at": None,
+            "checklist": None,
+            "on_change": "keep",
+            "reason": "the shadow week showed no surprise",
+        },
+        "In shadow": {"policy": "POL-0001", "environment": "production", "mode": "shadow", "reason": "watch it first"},
+    },
+    "release.rollback": {"One step": {"reason": "customers see denials"}},
+    "switch.create": {
+        "Block": {
+            "effect": "block",
+            "policy": "POL-0001",
+            "environment": "production",
+            "status": 503,
+            "retry_after": 120,
+            "detail": "Exports are paused.",
+            "until": None,
+            "reason": "the database is being moved",
+        },
+        "Bypass a service": {
+            "effect": "bypass",
+            "service": "reports",
+            "environment": "production",
+            "reason": "a false alarm",
+        },
+    },
+    "switch.clear": {"Clear": {"reason": "the database has moved"}},
+    "telemetry.post": {
+        "A heartbeat": {
+            "batch_id": "5f0c6a52b0d14d0f8f0f3a4e6b1f2c3d",
+            "instance": "reports-7d9f-1",
+            "client_version": "0.1.0",
+            "framework": "fastapi",
+            "active_version": 42,
+            "last_success": "2026-11-22T10:00:05Z",
+            "error": None,
+            "counts": [
+                {
+                    "policy": "POL-0001",
+                    "rule": None,
+                    "minute": "2026-11-22T10:00:00Z",
+                    "allowed": 20,
+                    "denied": 1,
+                    "would_deny": 0,
+                },
+                {
+                    "policy": "POL-0001",
+                    "rule": "per-user",
+                    "minute": "2026-11-22T10:00:00Z",
+                    "allowed": 20,
+                    "denied": 1,
+                    "would_deny": 0,
+                },
+            ],
+        }
+    },
+    "team.partial_update": {"Another address": {"email": "data-oncall@example.com"}},
+    "team.update": {"Whole": {"slug": "team-data", "name": "Data", "email": "data@example.com", "reason": "renamed"}},
+    "service.partial_update": {"Say what it is": {"description": "Reports and their exports."}},
+    "service.update": {"Whole": {"slug": "reports", "name": "Reports", "team": "team-data", "description": "Reports."}},
+    "environment.partial_update": {"Another name": {"name": "Live"}},
+    "environment.update": {"Whole": {"slug": "production", "name": "Production", "approvals_required": 0}},
+    "endpoint.partial_update": {"Another route": {"route": "/reports/all/"}},
+    "endpoint.update": {
+        "Whole": {"service": "reports", "name": "reports.list", "methods": ["GET"], "route": "/reports/"}
+    },
+}
+
+
+def of(operation: str) -> dict[str, dict[str, Any]]:
+    """The examples of an operation, such as `policy.create`, by title."""
+    return _EXAMPLES.get(operation, {})
+
+
+def operations() -> list[str]:
+    """Every operation that has examples, in an order in which they can be posted to an empty console."""
+    return list(_EXAMPLES)

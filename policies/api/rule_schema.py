@@ -1,0 +1,69 @@
+"""The rules of OpenAPI, made from what each kind declares: a new kind shows up here by itself."""
+
+from typing import Any
+
+from drf_spectacular.utils import PolymorphicProxySerializer
+from rest_framework import serializers
+
+from policy_client.fields import Spec
+from policy_client.rules import KINDS
+from policy_client.rules.base import Rule
+
+
+def rules() -> PolymorphicProxySerializer:
+    """A list of rules, told apart by `kind`."""
+    return PolymorphicProxySerializer(
+        component_name="Rule",
+        serializers={kind: _serializer(rule) for kind, rule in KINDS.items()},
+        resource_type_field_name="kind",
+        many=True,
+    )
+
+
+def _serializer(rule: type[Rule]) -> type[serializers.Serializer[Any]]:
+    fields: dict[str, Any] = {"kind": serializers.ChoiceField(choices=[rule.kind], help_text=rule.title)}
+    fields |= {name: _field(spec) for name, spec in rule.specs().items()}
+    fields |= {name: _fixed(spec) for name, spec in rule.fixed().items()}
+    return type(f"{rule.__name__}Rule", (serializers.Serializer,), fields | {"__doc__": rule.title + "."})
+
+
+def _field(spec: Spec) -> serializers.Field[Any, Any, Any, Any]:  # noqa: PLR0911 - a line for each type
+    about = _about(spec)
+    match spec.type:
+        case "integer":
+            return serializers.IntegerField(min_value=spec.minimum, max_value=spec.maximum, **about)
+        case "boolean":
+            return serializers.BooleanField(**about)
+        case "choice":
+            return serializers.ChoiceField(choices=list(spec.choices), **about)
+        case "list":
+            return serializers.ListField(child=_item(spec), max_length=spec.max_items, **about)
+        case "text" if spec.pattern:
+            return serializers.RegexField(f"^{spec.pattern}$", max_length=spec.max_length, **about)
+        case "text":
+            return serializers.CharField(max_length=spec.max_length, **about)
+    return serializers.JSONField(**about)
+
+
+def _item(spec: Spec) -> serializers.CharField:
+    if spec.pattern:
+        return serializers.RegexField(f"^{spec.pattern}$", max_length=spec.max_length)
+    return serializers.CharField(max_length=spec.max_length)
+
+
+def _fixed(spec: Spec) -> serializers.Field[Any, Any, Any, Any]:
+    """A field that takes but one value so far."""
+    if spec.type == "list":
+        return serializers.ListField(child=serializers.JSONField(), max_length=0, **_about(spec))
+    return serializers.ChoiceField(choices=[spec.default], **_about(spec))
+
+
+def _about(spec: Spec) -> dict[str, Any]:
+    unit = f" ({spec.unit})" if spec.unit else ""
+    about: dict[str, Any] = {"help_text": f"{spec.label}{unit}. {spec.help}".strip(), "required": spec.required}
+    if not spec.required:
+        about["default"] = list(spec.default) if isinstance(spec.default, tuple) else spec.default
+        del about["required"]
+    if spec.nullable:
+        about["allow_null"] = True
+    return about

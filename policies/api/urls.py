@@ -1,0 +1,51 @@
+"""The paths of REST, below /api/."""
+
+from django.http import Http404
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularJSONAPIView
+from rest_framework.request import Request
+from rest_framework.routers import SimpleRouter
+from rest_framework.views import APIView
+
+from policies.api.audit import Audit
+from policies.api.catalogue import Environments, Services, Teams
+from policies.api.documentation import Documentation
+from policies.api.endpoints import Endpoints
+from policies.api.policies import Policies
+from policies.api.releases import Releases
+from policies.api.services import Bundle, Telemetry
+from policies.api.switches import Switches
+
+
+class Nowhere(APIView):
+    """Whatever is not a path here: a problem document like every other error."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    schema = None
+
+    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
+        raise Http404
+
+
+EXPORT = {"detail": False, "filterset_class": None, "search_fields": (), "pagination_class": None}
+
+router = SimpleRouter()
+router.register("teams", Teams, basename="team")
+router.register("services", Services, basename="service")
+router.register("environments", Environments, basename="environment")
+router.register("endpoints", Endpoints, basename="endpoint")
+router.register("policies", Policies, basename="policy")
+router.register("releases", Releases, basename="release")
+router.register("switches", Switches, basename="switch")
+router.register("audit", Audit, basename="audit")
+
+urlpatterns = [
+    path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
+    path("docs/", Documentation.as_view(), name="api-docs"),
+    path("v1/bundle", Bundle.as_view(), name="bundle"),
+    path("v1/telemetry", Telemetry.as_view(), name="telemetry"),
+    path("v1/audit/export.jsonl", Audit.as_view({"get": "export"}, **EXPORT), name="audit-export"),
+    path("v1/", include(router.urls)),
+    re_path("", Nowhere.as_view()),
+]
