@@ -1,1 +1,199 @@
-"""Soon."""
+"""The audit trail: read, searched, checked; never written here."""
+
+import json
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+
+from policies.admin import cells
+from policies.admin.comparison import compared
+from policies.admin.filters import DayFilter, TypedFilter
+from policies.lifecycle import audit
+from policies.models import AuditEvent, AuditHead
+
+KINDS = ("policy", "release", "switch", "endpoint", "service", "environment", "team", "key", "token", "person")
+DOORS = ("admin", "rest", "command", "demo")
+TONES = {
+    "create": "ok",
+    "live": "ok",
+    "rollback": "warn",
+    "set": "warn",
+    "archive": "off",
+    "delete": "off",
+    "revoke": "off",
+}
+
+
+class KindFilter(admin.SimpleListFilter):
+    """What it happened to. The words are known, so no query has to look for them in a long trail."""
+
+    title = "what"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [(kind, kind) for kind in KINDS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
+        return queryset.filter(verb__startswith=f"{self.value()}.") if self.value() in KINDS else queryset
+
+
+class DoorFilter(admin.SimpleListFilter):
+    title = "door"
+    parameter_name = "door"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [(door, door) for door in DOORS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
+        return queryset.filter(door=self.value()) if self.value() else queryset
+
+
+class ColumnFilter(TypedFilter):
+    """Exactly this value in a column."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
+        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
+
+
+class PersonFilter(ColumnFilter):
+    title, parameter_name, placeholder = "who", "actor", "alice"
+
+
+class VerbFilter(ColumnFilter):
+    title, parameter_name, placeholder = "verb", "verb", "release.live"
+
+
+class PolicyFilter(ColumnFilter):
+    title, parameter_name, placeholder = "policy", "policy", "POL-0042"
+
+
+class ServiceFilter(ColumnFilter):
+    title, parameter_name, placeholder = "service", "service", "reports"
+
+
+class FromFilter(DayFilter):
+    title, parameter_name, field = "from", "from", "at"
+
+
+class UntilFilter(DayFilter):
+    title, parameter_name, field, last = "until", "until", "at", True
+
+
+def export_url() -> str | None:
+    """Where the whole trail is fetched as JSON Lines."""
+    try:
+        return reverse("audit-export")
+    except NoReverseMatch:
+        return None
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(admin.ModelAdmin):
+    list_display = ("seq", "when", "actor", "verb_pill", "object_code", "why", "door")
+    list_display_links = ("seq",)
+    list_filter = (
+        KindFilter, DoorFilter, PersonFilter, VerbFilter, PolicyFilter, ServiceFilter, FromFilter, UntilFilter,
+    )  # fmt: skip
+    search_fields = ("actor", "verb", "object", "policy", "service", "reason")
+    search_help_text = "Person, verb, object or reason"
+    ordering = ("-seq",)
+    sortable_by = ()
+    list_per_page = 50
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    actions = None
+    change_list_template = "admin/policies/auditevent/change_list.html"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_urls(self) -> list[URLPattern]:
+        check = path(
+            "verify/", self.admin_site.admin_view(require_POST(self.verify_view)), name="policies_auditevent_verify"
+        )
+        return [check, *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        own = {
+            "title": "Audit",
+            "head": AuditHead.objects.first(),
+            "newest": AuditEvent.objects.only("seq", "hash").first(),
+            "export_url": export_url(),
+            "empty": "Nothing has happened yet.",
+        }
+        return super().changelist_view(request, {**own, **(extra_context or {})})
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """One event: who, what, why, what was before and what after, and its place in the chain."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        event = self.get_object(request, object_id)
+        if event is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        told = json.loads(event.event)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Event {event.seq}: {event.verb} {event.object}",
+            "opts": self.opts,
+            "event": event,
+            "told": told,
+            "lines": compared(told.get("before"), told.get("after")),
+            "tone": tone(event.verb),
+            "intact": event.hash == audit.link_hash(event.prev, event.event),
+            "previous": AuditEvent.objects.filter(seq=event.seq - 1).only("seq", "hash").first(),
+            "following": AuditEvent.objects.filter(seq=event.seq + 1).only("seq", "prev").first(),
+            "head": AuditHead.objects.first(),
+        }
+        return TemplateResponse(request, "policies/audit_event.html", context)
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:policies_auditevent_change", args=[object_id]))
+
+    def verify_view(self, request: HttpRequest) -> HttpResponse:
+        """Read the whole chain, as `manage.py verify_audit` does."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        found = audit.verify()
+        if found.fault is None:
+            self.message_user(
+                request, f"The chain is whole: {found.events} events, head {found.head}.", messages.SUCCESS
+            )
+        else:
+            self.message_user(request, f"The chain is broken: {found.fault}.", messages.ERROR)
+        return HttpResponseRedirect(reverse("admin:policies_auditevent_changelist"))
+
+    @admin.display(description="when (UTC)")
+    def when(self, row: AuditEvent) -> str:
+        return f"{row.at:%Y-%m-%d %H:%M:%S}"
+
+    @admin.display(description="verb")
+    def verb_pill(self, row: AuditEvent) -> SafeString:
+        return cells.pill(tone(row.verb), row.verb)
+
+    @admin.display(description="object")
+    def object_code(self, row: AuditEvent) -> SafeString:
+        return cells.code(row.object)
+
+    @admin.display(description="reason")
+    def why(self, row: AuditEvent) -> str:
+        return row.reason if len(row.reason) <= 120 else f"{row.reason[:119]}…"
+
+
+def tone(verb: str) -> str:
+    """The colour of a verb's pill."""
+    return TONES.get(verb.partition(".")[2], "info")

@@ -10,6 +10,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 
 from policies.admin import overview
+from policies.admin.passwords import OwnPasswordView
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,6 @@ NAVIGATION: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("Service keys", "policies.servicekey"),
             Place("API tokens", "policies.apitoken"),
             Place("People", "auth.user"),
-            Place("Groups", "auth.group"),
         ),
     ),
 )
@@ -65,6 +65,11 @@ class PolicySite(AdminSite):
     @method_decorator(never_cache)
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return overview.overview(request, self)
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        context = {**self.each_context(request), "title": "Change password", **(extra_context or {})}
+        url = reverse("admin:password_change_done", current_app=self.name)
+        return OwnPasswordView.as_view(extra_context=context, success_url=url)(request)
 
     def app_index(
         self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None

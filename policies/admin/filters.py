@@ -1,0 +1,96 @@
+"""Filters of lists: what is in use and what was put away, and words or days that are typed."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.admin import ModelAdmin, SimpleListFilter
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.dateparse import parse_date
+
+
+class StateFilter(SimpleListFilter):
+    """One state of a few, of which the first is shown unless another is asked for."""
+
+    title = "state"
+    parameter_name = "state"
+    ALL = "all"
+    states: tuple[tuple[str, str], ...] = ()
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> tuple[tuple[str, str], ...]:
+        return (*self.states, (self.ALL, "All"))
+
+    def chosen(self) -> str:
+        """The state asked for, or the first."""
+        known = {state for state, _ in self.states} | {self.ALL}
+        value = self.value()
+        return value if value in known else self.states[0][0]
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        for state, label in self.lookup_choices:
+            yield {
+                "selected": state == self.chosen(),
+                "query_string": changelist.get_query_string({self.parameter_name: state}),
+                "display": label,
+            }
+
+    def condition(self, state: str) -> Q:
+        raise NotImplementedError
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        state = self.chosen()
+        return queryset if state == self.ALL else queryset.filter(self.condition(state))
+
+
+class InUseFilter(StateFilter):
+    """What was archived is out of the way unless it is asked for."""
+
+    states = (("in-use", "In use"), ("archived", "Archived"))
+
+    def condition(self, state: str) -> Q:
+        return Q(archived_at__isnull=state == "in-use")
+
+
+class TypedFilter(SimpleListFilter):
+    """A filter with a field to type into instead of links: for what has too many values to list."""
+
+    template = "policies/typed_filter.html"
+    kind = "text"
+    placeholder = ""
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> tuple[tuple[str, str], ...]:
+        return (("", ""),)
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        """One entry, with all that the form needs to keep the other filters."""
+        others = {name: value for name, value in changelist.params.items() if name != self.parameter_name}
+        kept = [
+            (name, one) for name, value in others.items() for one in (value if isinstance(value, list) else [value])
+        ]
+        yield {
+            "filter": self,
+            "others": kept,
+            "value": self.value() or "",
+            "clear": changelist.get_query_string({}, [self.parameter_name]),
+        }
+
+
+class DayFilter(TypedFilter):
+    """From or until a day, in UTC. `field` is a moment's column; `last` takes the day itself in, up to its end."""
+
+    kind = "date"
+    field = ""
+    last = False
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        try:
+            day = parse_date(self.value() or "")
+        except ValueError:  # well-formed, but no day: 2026-02-30
+            day = None
+        if day is None:
+            return queryset
+        if self.last:
+            return queryset.filter(**{f"{self.field}__lt": f"{day + timedelta(days=1)}T00:00:00Z"})
+        return queryset.filter(**{f"{self.field}__gte": f"{day}T00:00:00Z"})

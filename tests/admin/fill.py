@@ -1,0 +1,89 @@
+"""`python -m tests.admin.fill`: a console with something on every page, in the database that DATABASE_URL names.
+
+Tests in a browser talk to a console that is another process, so what they look at is put there by one as well.
+"""
+
+import os
+import sys
+from datetime import timedelta
+
+import django
+
+ADMINISTRATOR = "alice"
+READER = "charlie"
+PASSWORD = "a long pass phrase"
+
+
+def fill() -> None:
+    """The cast, a catalogue, policies in several states, switches, keys, instances with traffic."""
+    from django.contrib.auth.models import User  # noqa: PLC0415 - the models are there only now
+    from django.utils import timezone  # noqa: PLC0415
+
+    from policies.lifecycle import catalog, heartbeats, keys, people, releases, switches  # noqa: PLC0415
+    from policies.lifecycle.actor import Actor  # noqa: PLC0415
+    from policies.models import Team  # noqa: PLC0415
+    from tests.policies import factories  # noqa: PLC0415
+
+    alice = User.objects.create_superuser(ADMINISTRATOR, "alice@example.com", PASSWORD, first_name="Alice")
+    by = Actor(name="alice", door="admin", user=alice, request_id="4f0c2a8e91d34b7f")
+    people.create({"username": READER, "is_staff": True, "email": "charlie@example.com"}, password=PASSWORD, by=by)
+    stock = factories.make_catalogue(by)
+    gone = catalog.create(Team, {"slug": "team-gone", "name": "Gone", "email": "gone@example.com"}, by=by)
+    catalog.archive(gone, by=by, reason="Merged into Data.")
+    catalog.create_endpoint(stock.shop, {"name": "shop.search", "methods": ["GET"], "route": "/search"}, by=by)
+    catalog.create_endpoint(stock.shop, {"name": "", "methods": [], "route": "/orders/{order_id}/invoice"}, by=by)
+
+    policy = factories.make_policy(by)
+    first = policy.head
+    assert first is not None
+    releases.release(first, stock.production, mode="enforce", by=by, reason="OPS-812: exports stall the database.")
+    policy = factories.change(policy, by, rules=[factories.rate_limit(limit=20)])
+    assert policy.head is not None
+    releases.release(policy.head, stock.staging, mode="shadow", by=by, reason="See what 20 would do.")
+    factories.make_policy(
+        by, name="shop-defaults", service="shop", scope="service", owner="team-shop", endpoints=[], reason="A floor."
+    )
+
+    switches.set_switch(
+        "block", policy=policy, environment=stock.staging, retry_after=120, detail="Exports are paused.", by=by,
+        reason="The report database is being moved.",
+    )  # fmt: skip
+    ended = switches.set_switch("bypass", service=stock.shop, by=by, reason="Sale; limits came later.")
+    switches.clear_switch(ended, by=by, reason="The sale is over.")
+
+    now = timezone.now()
+    keys.issue_service_key(stock.reports, stock.production, name="Kubernetes secret", by=by)
+    old, _ = keys.issue_service_key(stock.shop, stock.production, expires_at=now + timedelta(days=3), by=by)
+    keys.revoke_service_key(old, by=by, reason="Leaked into a log.")
+    keys.issue_api_token(alice, name="release script", expires_at=now + timedelta(days=9), by=by)
+    fault = {"code": "generation", "message": "The bundle is older than the one that is active."}
+    for number, error in ((1, None), (2, fault)):
+        heartbeats.record(
+            stock.reports,
+            stock.production,
+            heartbeats.Heartbeat(
+                batch_id=f"batch-{number}",
+                instance=f"reports-7c9-{number}",
+                client_version="0.1.0",
+                framework="fastapi",
+                active_version=12,
+                last_success=now,
+                error=error,
+                counts=(
+                    heartbeats.Count(
+                        policy=policy.reference, rule="per-user", minute=now, allowed=1204, denied=31, would_deny=0
+                    ),
+                    heartbeats.Count(policy=policy.reference, rule="", minute=now, allowed=1204, denied=31, would_deny=0),
+                ),
+            ),
+        )
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0, interactive=False)
+    fill()
+    sys.exit(0)
