@@ -34,7 +34,8 @@ def moment(at: datetime | None, empty: str = NOTHING) -> SafeString | str:
     told = f"{timesince(at, now, depth=1)} ago" if at <= now else f"in {timesince(now, at, depth=1)}"
     if told.startswith("0"):
         told = "just now"
-    return format_html('<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S} UTC">{}</time>', at.isoformat(), at, told)
+    exact = f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact, told)
 
 
 def count_of(rows: QuerySet[Any], by: str) -> Coalesce:
