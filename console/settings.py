@@ -9,6 +9,7 @@ from redis.retry import Retry
 
 from console import deployment, logs
 from console.middleware.proxies import SCHEME
+from policies.api import configuration as rest
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEPLOYMENT = deployment.read(os.environ, BASE_DIR / "var")
@@ -102,6 +103,9 @@ IN_REDIS: dict[str, Any] = {
 CACHES = {"default": IN_PROCESS_MEMORY if DEPLOYMENT.embedded else IN_REDIS}
 # django-ratelimit warns of counting in process memory. One process may: `console.checks` refuses more than one.
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"] if DEPLOYMENT.embedded else []
+
+REST_FRAMEWORK = rest.REST_FRAMEWORK
+SPECTACULAR_SETTINGS = rest.SPECTACULAR_SETTINGS
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "var" / "static"

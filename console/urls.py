@@ -17,4 +17,5 @@ urlpatterns = [
     path("favicon.ico", favicon),
     path("admin/", admin.site.urls),
     path("api/", include("policies.api.urls")),
+    path("api/", include("policies.api.urls")),
 ]
