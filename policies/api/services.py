@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
@@ -68,8 +69,9 @@ class Bundle(ForKeys):
             "Bundle-Generation": str(bundle.generation),
             "Bundle-Instances": str(instances),
             "Cache-Control": "private, no-cache",
-            "Date": http_date(now.timestamp()),
         }
+        if not isinstance(request._request, ASGIRequest):  # servers of ASGI write it themselves; not all of WSGI do
+            headers["Date"] = http_date(now.timestamp())
         if unchanged(request, bundle.etag):
             answer = HttpResponse(status=304, headers=headers)
             del answer["Content-Type"]

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
-from django.db.models import F
+from django.db import connection, transaction
 from django.utils import timezone
 
-from policies.models import Environment, Instance, RuleCount, Service, TelemetryBatch
+from policies.models import Environment, Instance, Service, TelemetryBatch
 
 BATCH_REMEMBERED = timedelta(hours=1)
 
@@ -65,18 +64,34 @@ def record(service: Service, environment: Environment, report: Heartbeat, *, now
     return True
 
 
+# One statement a line whether the minute is new or not; SQLite and PostgreSQL spell it the same way.
+_ADD = """
+INSERT INTO policies_rulecount
+    (service_id, environment_id, policy, rule, minute, allowed, denied, would_deny)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (service_id, environment_id, policy, rule, minute) DO UPDATE SET
+    allowed = policies_rulecount.allowed + excluded.allowed,
+    denied = policies_rulecount.denied + excluded.denied,
+    would_deny = policies_rulecount.would_deny + excluded.would_deny
+"""
+
+
 def _add(service: Service, environment: Environment, counts: Iterable[Count]) -> None:
     """Add counts in an order that all processes share, so that no two wait for each other in a circle."""
-    for count in sorted(counts, key=lambda count: (count.policy, count.rule, count.minute)):
-        row, _ = RuleCount.objects.get_or_create(
-            service=service,
-            environment=environment,
-            policy=count.policy,
-            rule=count.rule,
-            minute=count.minute.replace(second=0, microsecond=0),
+    ordered = sorted(counts, key=lambda count: (count.policy, count.rule, count.minute))
+    lines = [
+        (
+            service.pk,
+            environment.pk,
+            count.policy,
+            count.rule,
+            connection.ops.adapt_datetimefield_value(count.minute.replace(second=0, microsecond=0)),
+            count.allowed,
+            count.denied,
+            count.would_deny,
         )
-        RuleCount.objects.filter(pk=row.pk).update(
-            allowed=F("allowed") + count.allowed,
-            denied=F("denied") + count.denied,
-            would_deny=F("would_deny") + count.would_deny,
-        )
+        for count in ordered
+    ]
+    if lines:
+        with connection.cursor() as cursor:
+            cursor.executemany(_ADD, lines)
