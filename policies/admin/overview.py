@@ -1,10 +1,162 @@
-"""The home page."""
+"""The home page: four questions, answered from what is known, and what is still without protection."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+
+from policies.admin import traffic
+from policies.models import (
+    Endpoint,
+    Environment,
+    Instance,
+    Policy,
+    PolicyScope,
+    Publication,
+    Release,
+    ReleaseState,
+    Role,
+    Service,
+    Switch,
+    Team,
+)
+
+SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The live processes of an environment, those on the newest bundle of their service, and those that complain."""
+
+    live: int
+    current: int
+    failing: int
+    services: int
 
 
 def overview(request: HttpRequest, site: AdminSite) -> HttpResponse:
     """What a person sees first."""
-    return TemplateResponse(request, "policies/overview.html", {**site.each_context(request), "title": "Overview"})
+    user: Any = request.user
+    now = timezone.now()
+    environments = list(Environment.objects.filter(archived_at=None).order_by("name", "slug"))
+    environment = _chosen(request, environments)
+    context = {
+        **site.each_context(request),
+        "title": "Overview",
+        "environments": environments,
+        "environment": environment,
+        "may_see": user.has_perm("policies.view_policy"),
+        "may_create": user.has_perm("policies.add_policy"),
+        "missing": _missing(),
+    }
+    if environment is not None and context["may_see"]:
+        context |= _facts(environment, now)
+    return TemplateResponse(request, "policies/overview.html", context)
+
+
+def _facts(environment: Environment, now: datetime) -> dict[str, Any]:
+    live = list(_live(environment)[: SHOWN + 1])
+    bare = _endpoints_without_policy(environment)
+    return {
+        "fleet": _fleet(environment, now),
+        "hour": traffic.of_environment(environment, now),
+        "switches": _switches(environment, now),
+        "last": _last_release(environment),
+        "live": live[:SHOWN],
+        "live_count": _live(environment).count(),
+        "bare": bare[:SHOWN],
+        "bare_count": bare.count(),
+        "drafts": _never_live(environment)[:SHOWN],
+    }
+
+
+def _chosen(request: HttpRequest, environments: list[Environment]) -> Environment | None:
+    """The one that was asked for; else production, where there is one; else the first."""
+    by_slug = {environment.slug: environment for environment in environments}
+    asked = by_slug.get(request.GET.get("environment", ""))
+    return asked or by_slug.get("production") or (environments[0] if environments else None)
+
+
+def _missing() -> list[dict[str, str]]:
+    """What has to be there before a first policy can be released."""
+    models = (Team, Service, Environment)
+    lacking = [model.kind for model in models if not model.objects.filter(archived_at=None).exists()]
+    return [{"kind": kind, "url": reverse(f"admin:policies_{kind}_add")} for kind in lacking]
+
+
+def _fleet(environment: Environment, now: datetime) -> Fleet:
+    running = list(
+        Instance.objects.live(now)
+        .filter(environment=environment)
+        .values_list("service__slug", "active_version", "error")
+        .order_by()
+    )
+    newest = _newest_versions(environment, {slug for slug, _, _ in running})
+    return Fleet(
+        live=len(running),
+        current=sum(version == newest[slug] for slug, version, _ in running),
+        failing=sum(error is not None for _, _, error in running),
+        services=len(newest),
+    )
+
+
+def _newest_versions(environment: Environment, slugs: set[str]) -> dict[str, int]:
+    """The newest bundle of each service there, all in one query."""
+    shared = {"*/*", f"*/{environment.slug}"}
+    own = {name: slug for slug in slugs for name in (f"{slug}/{environment.slug}", f"{slug}/*")}
+    newest: dict[str, int] = defaultdict(int, dict.fromkeys(slugs, 0))
+    for name, version in Publication.objects.filter(audience__in=shared | set(own)).values_list("audience", "version"):
+        for slug in slugs if name in shared else {own[name]}:
+            newest[slug] = max(newest[slug], version)
+    return newest
+
+
+def _live(environment: Environment) -> Any:
+    live = Release.objects.filter(environment=environment, state=ReleaseState.LIVE, role=Role.ENFORCED)
+    shown = live.filter(revision__isnull=False).select_related("policy__service", "revision__owner")
+    return shown.order_by("-released_at")
+
+
+def _last_release(environment: Environment) -> Release | None:
+    found = Release.objects.filter(environment=environment).select_related("policy", "revision")
+    return found.order_by("-pk").first()
+
+
+def _switches(environment: Environment, now: datetime) -> list[Switch]:
+    found = (
+        Switch.objects.filter(cleared_at=None)
+        .filter(Q(until=None) | Q(until__gt=now))
+        .filter(Q(environment=None) | Q(environment=environment))
+        .select_related("policy", "service", "environment")
+    )
+    return list(found.order_by("-set_at")[:SHOWN])
+
+
+def _endpoints_without_policy(environment: Environment) -> Any:
+    """Declared endpoints for which nothing is live here: no policy of their own, and no default of their service."""
+    live = Release.objects.filter(environment=environment, state=ReleaseState.LIVE, revision__isnull=False)
+    defaults = live.filter(policy__scope=PolicyScope.SERVICE).values("policy__service_id")
+    return (
+        Endpoint.objects.filter(service__archived_at=None)
+        .exclude(service_id__in=defaults)
+        .filter(Q(policy=None) | ~Q(policy_id__in=live.values("policy_id")))
+        .select_related("service", "policy")
+    )
+
+
+def _never_live(environment: Environment) -> Any:
+    live = Release.objects.filter(environment=environment, state=ReleaseState.LIVE, revision__isnull=False)
+    return (
+        Policy.objects.filter(archived_at=None)
+        .exclude(pk__in=live.values("policy_id"))
+        .select_related("service", "head")
+        .annotate(endpoint_count=Count("endpoints"))
+        .order_by("-pk")
+    )

@@ -1,0 +1,200 @@
+"""The editor: one page on which a policy is written, compared and saved. Every button is a plain submit."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from policies.admin.door import actor
+from policies.admin.sheet import Sheet
+from policies.lifecycle import content, difference
+from policies.lifecycle.difference import Line
+from policies.lifecycle.policies import create_policy, newest, save_policy
+from policies.lifecycle.refusals import Forbidden, Invalid, Refusal, Stale
+from policies.models import Endpoint, Policy, PolicyScope, Revision, Service, Team
+from policy_client.rules import KINDS
+
+
+@dataclass(kw_only=True)
+class Page:
+    """What the editor shows. `base` is the revision that the person has seen; 0 for a new policy."""
+
+    policy: Policy | None
+    sheet: Sheet
+    base: int
+    compared: list[Line] | None = None
+    overtaken: Revision | None = None
+    theirs: list[Line] = field(default_factory=list)
+    focus: str = ""
+    status: int = 200
+
+
+def edit(request: HttpRequest, site: AdminSite, policy: Policy | None) -> HttpResponse:
+    """The page of a new policy (None) or of a change to one."""
+    if request.method != "POST":
+        return _show(request, site, _opened(request.GET, policy))
+    sheet = Sheet.typed(request.POST)
+    page = Page(policy=policy, sheet=sheet, base=_base(request.POST))
+    act, _, subject = request.POST.get("act", "save").partition(":")
+    if act == "save":
+        return _save(request, page) or _show(request, site, page)
+    if act == "preview":
+        _preview(page)
+    else:
+        _rearrange(page, act, subject)
+    return _show(request, site, page)
+
+
+def _opened(asked: QueryDict, policy: Policy | None) -> Page:
+    if policy is not None:
+        revision = newest(policy)
+        return Page(policy=policy, sheet=Sheet.of(revision.document()), base=revision.number)
+    endpoint = _asked_endpoint(asked.get("endpoint", ""))
+    service = endpoint.service.slug if endpoint else asked.get("service", "") or _only(Service)
+    wire = {"name": endpoint.name, "methods": endpoint.methods, "route": endpoint.route} if endpoint else None
+    sheet = Sheet.fresh(service=service, owner=_usual_owner(service), endpoint=wire)
+    return Page(policy=None, sheet=sheet, base=0, focus=sheet.head["name"].id_for_label)
+
+
+def _save(request: HttpRequest, page: Page) -> HttpResponse | None:
+    """Save, and go to the policy's page; None if it was refused, which the page then explains."""
+    draft, reason, by = _draft(page), page.sheet.reason, actor(request)
+    faults = _faults(draft, reason)
+    try:
+        if faults:
+            raise Invalid(faults)
+        if page.policy is None:
+            policy, saved = create_policy(draft, by=by, reason=reason), True
+        else:
+            policy, saved = save_policy(page.policy, draft, base=page.base, by=by, reason=reason)
+    except Forbidden as refusal:
+        raise PermissionDenied(refusal.detail) from refusal
+    except Stale:
+        _overtaken(page, draft)
+        return None
+    except Refusal as refusal:
+        page.status = refusal.status
+        page.sheet.tell(refusal.errors or {"": [refusal.detail]})
+        return None
+    number = newest(policy).number
+    if saved:
+        text = f"{policy.reference} {policy.name} is saved as revision {number}. Nothing went live."
+        messages.success(request, text)
+    else:
+        messages.info(request, f"Nothing differs from revision {number}, so no revision was made.")
+    return HttpResponseRedirect(reverse("admin:policies_policy_page", args=[policy.pk]))
+
+
+def _preview(page: Page) -> None:
+    """Compare what is typed with the newest revision; what cannot be read yet is told at its field."""
+    draft = _draft(page)
+    old = newest(page.policy).document() if page.policy else None
+    try:
+        page.compared = difference.between(old, json.loads(content.read(draft).text))
+    except Invalid as refusal:
+        page.sheet.tell(refusal.errors)
+        return
+    if page.policy and newest(page.policy).number != page.base:
+        _overtaken(page, draft)
+
+
+def _overtaken(page: Page, draft: Mapping[str, Any]) -> None:
+    """Somebody saved in between: show what they changed and what is typed; saving again goes on top of theirs."""
+    if page.policy is None:
+        return
+    page.policy = Policy.objects.select_related("head", "service").get(pk=page.policy.pk)
+    head = newest(page.policy)
+    seen = page.policy.revisions.filter(number=page.base).first()
+    page.theirs = difference.changed_only(difference.between(seen.document() if seen else None, head.document()))
+    page.compared = difference.between(head.document(), json.loads(content.read(draft).text))
+    page.overtaken, page.base, page.status = head, head.number, 412
+
+
+def _rearrange(page: Page, act: str, subject: str) -> None:
+    sheet = page.sheet
+    if act == "add-endpoint" and len(sheet.endpoints) < content.MOST_ENDPOINTS:
+        sheet.add_endpoint()
+    elif act == "add-rule" and subject in KINDS and len(sheet.rules) < content.MOST_RULES:
+        sheet.add_rule(subject)
+    elif act == "remove-endpoint" and subject.isdecimal():
+        sheet.remove_endpoint(int(subject))
+    elif act == "remove-rule" and subject.isdecimal():
+        sheet.remove_rule(int(subject))
+
+
+def _draft(page: Page) -> dict[str, Any]:
+    draft = page.sheet.draft()
+    if page.policy is not None:  # these two never change, so the page only shows them
+        draft["service"], draft["scope"] = page.policy.service.slug, page.policy.scope
+    return draft
+
+
+def _faults(draft: Mapping[str, Any], reason: str) -> dict[str, list[str]]:
+    """Every fault that can be found without a lock, the missing reason too, so that one look finds them all."""
+    faults: dict[str, list[str]] = {}
+    for check in (partial(content.read, draft), partial(content.read_reason, reason)):
+        try:
+            check()
+        except Invalid as refusal:
+            faults.update(refusal.errors)
+    return faults
+
+
+def _show(request: HttpRequest, site: AdminSite, page: Page) -> HttpResponse:
+    policy, sheet = page.policy, page.sheet
+    faults = sheet.fault_count()
+    if faults and page.status == 200:
+        page.status = 400
+    changed = difference.changed_only(page.compared) if page.compared else page.compared
+    focus = sheet.first_fault() if faults else page.focus
+    sheet.point_to(focus)
+    title = f"Edit {policy.name}" if policy else "New policy"
+    context = {
+        **site.each_context(request),
+        "title": title,
+        "policy": policy,
+        "sheet": sheet,
+        "page": page,
+        "changed": changed,
+        "next_number": newest(policy).number + 1 if policy else 1,
+        "kinds": [{"kind": kind, "title": rule.title.lower()} for kind, rule in KINDS.items()],
+        "endpoints_needed": not policy or policy.scope == PolicyScope.ENDPOINT,
+        "faults": faults,
+        "focus": focus,
+    }
+    return TemplateResponse(request, "policies/editor.html", context, status=page.status)
+
+
+def _base(post: QueryDict) -> int:
+    typed = post.get("base", "")
+    return int(typed) if typed.isascii() and typed.isdecimal() and len(typed) < 9 else 0
+
+
+def _asked_endpoint(number: str) -> Endpoint | None:
+    if not (number.isascii() and number.isdecimal() and len(number) < 18):
+        return None
+    return (
+        Endpoint.objects.filter(pk=int(number), policy=None, service__archived_at=None)
+        .select_related("service")
+        .first()
+    )
+
+
+def _only(model: Any) -> str:
+    """The slug of the only row there is, if there is just one."""
+    slugs = list(model.objects.filter(archived_at=None).values_list("slug", flat=True)[:2])
+    return slugs[0] if len(slugs) == 1 else ""
+
+
+def _usual_owner(service: str) -> str:
+    """The team of the service, which most often owns its policies, too; else the only team there is."""
+    team = Team.objects.filter(services__slug=service, archived_at=None).values_list("slug", flat=True).first()
+    return team or _only(Team)

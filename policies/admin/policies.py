@@ -1,0 +1,255 @@
+"""Policies in the admin: their list, and the way to their pages."""
+
+from functools import partial
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Prefetch, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from policies.admin import editor, policy_page, releases
+from policies.admin.verbs import act_page
+from policies.lifecycle import difference
+from policies.lifecycle.policies import archive_policy, newest
+from policies.models import Environment, Mode, Policy, Release, ReleaseState, Revision, Role, Service, Team
+
+
+class LiveFilter(admin.SimpleListFilter):
+    title = "live in"
+    parameter_name = "live"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        environments = Environment.objects.filter(archived_at=None).values_list("slug", "name")
+        return [*environments, ("nowhere", "nowhere")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Policy]) -> QuerySet[Policy]:
+        if not self.value():
+            return queryset
+        live = Release.objects.filter(state=ReleaseState.LIVE, role=Role.ENFORCED, revision__isnull=False)
+        if self.value() == "nowhere":
+            return queryset.exclude(pk__in=live.values("policy_id"))
+        return queryset.filter(pk__in=live.filter(environment__slug=self.value()).values("policy_id"))
+
+
+class ServiceFilter(admin.SimpleListFilter):
+    title = "service"
+    parameter_name = "service"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        return Service.objects.filter(archived_at=None).order_by("name").values_list("slug", "name")
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Policy]) -> QuerySet[Policy]:
+        return queryset.filter(service__slug=self.value()) if self.value() else queryset
+
+
+class OwnerFilter(admin.SimpleListFilter):
+    title = "owner"
+    parameter_name = "owner"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        return Team.objects.filter(archived_at=None).order_by("name").values_list("slug", "name")
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Policy]) -> QuerySet[Policy]:
+        return queryset.filter(head__owner__slug=self.value()) if self.value() else queryset
+
+
+class ArchivedFilter(admin.SimpleListFilter):
+    """Archived policies only where they are asked for."""
+
+    title = "archived"
+    parameter_name = "archived"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        return [("yes", "archived")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Policy]) -> QuerySet[Policy]:
+        return queryset.exclude(archived_at=None) if self.value() == "yes" else queryset.filter(archived_at=None)
+
+    def choices(self, changelist: Any) -> Any:
+        for choice in super().choices(changelist):
+            yield {**choice, "display": "in use"} if not choice["query_string"].count("archived") else choice
+
+
+@admin.register(Policy)
+class PolicyAdmin(admin.ModelAdmin):
+    """The stock list; adding and changing happen in our own editor, and each policy has a page that tells its story."""
+
+    list_display = (
+        "reference_shown",
+        "name_shown",
+        "service",
+        "owner_shown",
+        "scope",
+        "live_shown",
+        "revision_shown",
+        "changed_shown",
+    )
+    list_display_links = None
+    list_filter = (ServiceFilter, OwnerFilter, LiveFilter, "scope", ArchivedFilter)
+    list_select_related = ("service", "head__owner")
+    search_fields = ("name", "service__slug", "service__name", "endpoints__route", "endpoints__name")
+    search_help_text = "Search by reference (POL-0042), name, service, route or name of an endpoint."
+    list_per_page = 50
+    actions = None
+    show_facets = admin.ShowFacets.NEVER
+    show_full_result_count = False
+    ordering = ("-pk",)
+
+    @admin.display(description="Reference", ordering="pk")
+    def reference_shown(self, policy: Policy) -> SafeString:
+        return format_html('<a href="{}">{}</a>', policy_page.page_url(policy), policy.reference)
+
+    @admin.display(description="Name", ordering="name")
+    def name_shown(self, policy: Policy) -> SafeString:
+        return format_html('<a href="{}"><b>{}</b></a>', policy_page.page_url(policy), policy.name)
+
+    @admin.display(description="Owner", ordering="head__owner__name")
+    def owner_shown(self, policy: Policy) -> str:
+        return newest(policy).owner.name
+
+    @admin.display(description="Live")
+    def live_shown(self, policy: Policy) -> SafeString:
+        live = [
+            (
+                "ok" if release.mode == Mode.ENFORCE else "info",
+                release.environment.slug,
+                "enforced" if release.mode == Mode.ENFORCE else "shadow",
+                release.revision.number,
+            )
+            for release in policy.live  # type: ignore[attr-defined]
+        ]
+        if not live:
+            return SafeString('<span class="pill off">nowhere</span>')
+        return format_html_join(" ", '<span class="pill {}">{} {} r{}</span>', live)
+
+    @admin.display(description="Revision", ordering="head__number")
+    def revision_shown(self, policy: Policy) -> str:
+        return f"r{newest(policy).number}"
+
+    @admin.display(description="Last change", ordering="head__created_at")
+    def changed_shown(self, policy: Policy) -> SafeString:
+        head = newest(policy)
+        at = head.created_at
+        return format_html('<time datetime="{}">{}</time> by {}', at.isoformat(), f"{at:%d %b %Y, %H:%M}", head.author)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Policy]:
+        live = Release.objects.filter(state=ReleaseState.LIVE, role=Role.ENFORCED, revision__isnull=False)
+        live = live.select_related("environment", "revision").order_by("environment__slug")
+        return super().get_queryset(request).prefetch_related(Prefetch("releases", queryset=live, to_attr="live"))
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Policy], search_term: str) -> Any:
+        found = releases.by_reference(queryset, search_term, "pk")
+        return found or super().get_search_results(request, queryset, search_term)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        own = {"title": "Policies", "add_label": "New policy", "empty": "No policy protects anything yet."}
+        return super().changelist_view(request, {**own, **(extra_context or {})})
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("<int:number>/", wrap(self.page), name="policies_policy_page"),
+            path("<int:number>/release/", wrap(self.release), name="policies_policy_release"),
+            path("<int:number>/rollback/", wrap(self.roll_back), name="policies_policy_rollback"),
+            path("<int:number>/switch/", wrap(self.set_switch), name="policies_policy_switch"),
+            path("<int:number>/switch/<int:switch>/clear/", wrap(self.clear_switch), name="policies_policy_clear"),
+            path("<int:number>/difference/", wrap(self.difference), name="policies_policy_difference"),
+            *super().get_urls(),
+        ]
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Our editor, in the place of the stock form; who may only look is shown the page."""
+        if object_id is None:
+            if not self.has_add_permission(request):
+                raise PermissionDenied("You may not create policies; an administrator can grant “policies.add_policy”.")
+            return editor.edit(request, self.admin_site, None)
+        policy = self._policy(request, policy_page.read_pk(object_id))
+        if not self.has_change_permission(request, policy) and request.method == "GET":
+            return HttpResponseRedirect(policy_page.page_url(policy))
+        if not self.has_change_permission(request, policy):
+            raise PermissionDenied("You may not change policies; an administrator can grant “policies.change_policy”.")
+        return editor.edit(request, self.admin_site, policy)
+
+    def page(self, request: HttpRequest, number: int) -> HttpResponse:
+        return policy_page.show(request, self.admin_site, self._policy(request, number))
+
+    def release(self, request: HttpRequest, number: int) -> HttpResponse:
+        return releases.release(request, self.admin_site, self._policy(request, number))
+
+    def roll_back(self, request: HttpRequest, number: int) -> HttpResponse:
+        return policy_page.roll_back(request, self.admin_site, self._policy(request, number))
+
+    def set_switch(self, request: HttpRequest, number: int) -> HttpResponse:
+        return policy_page.set_switch(request, self.admin_site, self._policy(request, number))
+
+    def clear_switch(self, request: HttpRequest, number: int, switch: int) -> HttpResponse:
+        return policy_page.clear_switch(request, self.admin_site, self._policy(request, number), switch)
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """The history is the policy's page itself."""
+        return HttpResponseRedirect(policy_page.page_url(self._policy(request, policy_page.read_pk(object_id))))
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """A policy is archived, never deleted."""
+        policy = self._policy(request, policy_page.read_pk(object_id))
+        if not self.has_delete_permission(request, policy):
+            raise PermissionDenied("You may not archive policies; an administrator can grant “policies.delete_policy”.")
+        return act_page(
+            self,
+            request,
+            policy,
+            button="Archive",
+            sentence="It is put away and its endpoints are free again; its history stays. "
+            "Where it is live, roll it back first.",
+            done=f"{policy} was archived.",
+            act=partial(archive_policy, policy),
+        )
+
+    def difference(self, request: HttpRequest, number: int) -> HttpResponse:
+        """Two revisions beside each other: `?from=1&to=3`; without, the newest against the one before."""
+        policy = self._policy(request, number)
+        head = newest(policy).number
+        new = _revision(policy, request.GET.get("to", ""), head)
+        old = (
+            _revision(policy, request.GET.get("from", ""), new.number - 1)
+            if new.number > 1 or "from" in request.GET
+            else None
+        )
+        compared = difference.between(old.document() if old else None, new.document())
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"{policy.reference}: {f'r{old.number}' if old else 'nothing'} → r{new.number}",
+            "policy": policy,
+            "old": old,
+            "new": new,
+            "lines": compared,
+            "revisions": policy.revisions.order_by("-number").only("number", "author", "created_at", "policy"),
+        }
+        return TemplateResponse(request, "policies/compare.html", context)
+
+    def _policy(self, request: HttpRequest, number: int) -> Policy:
+        if not self.has_view_permission(request):
+            raise PermissionDenied("You may not see policies; an administrator can grant “policies.view_policy”.")
+        policy = Policy.objects.select_related("service", "head__owner", "head__parent").filter(pk=number).first()
+        if policy is None:
+            raise Http404("There is no such policy.")
+        return policy
+
+
+def _revision(policy: Policy, typed: str, default: int) -> Revision:
+    number = policy_page.read_pk(typed) or default
+    found = policy.revisions.filter(number=number).first() if number < 10**9 else None
+    if found is None:
+        raise Http404(f"{policy.reference} has no revision {number}.")
+    return found

@@ -1,0 +1,138 @@
+"""What a policy's page knows: where it is live, what holds there, who runs it, and where a rollback would lead."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+
+from policies.admin import traffic
+from policies.lifecycle import releases
+from policies.lifecycle.releases import Fallback
+from policies.models import Environment, Instance, Policy, PolicyScope, Release, ReleaseState, Role, Switch
+from policies.publishing import bundles, versions
+from policy_client.rules import parse_rule
+
+
+@dataclass(frozen=True, slots=True)
+class RuleInForce:
+    name: str
+    title: str
+    words: str
+    source: str
+    source_pk: int
+    inherited: bool
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """Live processes of the service there, and how many of them run the newest bundle."""
+
+    live: int
+    current: int
+    version: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Place:
+    """A policy in one environment."""
+
+    environment: Environment
+    live: Release | None
+    rules: list[RuleInForce]
+    inherited_only: bool
+    hour: traffic.Hour | None
+    instances: Instances
+    fallback: Fallback | None
+    command: str
+    switches: list[Switch]
+
+    @property
+    def is_live(self) -> bool:
+        return self.live is not None and self.live.revision is not None
+
+    @property
+    def act(self) -> str:
+        """The name of the rollback here, for the message of a refusal to find its form."""
+        return f"rollback-{self.environment.pk}"
+
+
+def places(policy: Policy, by: str, now: datetime) -> list[Place]:
+    """Each environment that is in use, in the order of their names."""
+    environments = list(Environment.objects.filter(archived_at=None))
+    live = {
+        release.environment_id: release
+        for release in Release.objects.filter(
+            policy=policy, role=Role.ENFORCED, state=ReleaseState.LIVE
+        ).select_related("revision", "environment", "policy__service", "restores")
+    }
+    hours = traffic.of_policy(policy, now)
+    switches = open_switches(policy, now)
+    found = []
+    for environment in environments:
+        here = live.get(environment.pk)
+        is_live = here is not None and here.revision is not None
+        rules, inherited_only = _rules(policy, environment)
+        found.append(
+            Place(
+                environment=environment,
+                live=here,
+                rules=rules,
+                inherited_only=inherited_only,
+                hour=hours.get(environment.pk),
+                instances=_instances(policy, environment, now),
+                fallback=releases.fallback(here) if here and is_live else None,
+                command=releases.rollback_command(here, by) if here and is_live else "",
+                switches=[switch for switch in switches if switch.environment_id in (None, environment.pk)],
+            )
+        )
+    return found
+
+
+def open_switches(policy: Policy, now: datetime) -> list[Switch]:
+    """Those of the policy itself, of its service, and of everything; the closest first."""
+    found = (
+        Switch.objects.filter(cleared_at=None)
+        .filter(Q(until=None) | Q(until__gt=now))
+        .filter(Q(policy=policy) | Q(service=policy.service) | Q(policy=None, service=None))
+        .select_related("environment", "policy", "service")
+    )
+    return sorted(found, key=lambda switch: (switch.policy_id is None, switch.service_id is None, switch.pk))
+
+
+def _rules(policy: Policy, environment: Environment) -> tuple[list[RuleInForce], bool]:
+    """The rules that hold for its endpoints there; True if all of them come from the service's default."""
+    entries = bundles.policy_entries(policy.service, environment)
+    own = next((entry for entry in entries if entry["reference"] == policy.reference), None)
+    default = next((entry for entry in entries if entry["scope"] == PolicyScope.SERVICE), None)
+    entry = own or default
+    if entry is None:
+        return [], False
+    return [_rule(policy, rule) for rule in entry["rules"]], own is None
+
+
+def _rule(policy: Policy, wire: dict[str, Any]) -> RuleInForce:
+    rule, source = parse_rule(wire), wire["source"]
+    inherited = source["policy"] != policy.reference
+    return RuleInForce(
+        name=rule.name,
+        title=rule.title.lower(),
+        words=rule.sentence(),
+        source=f"service default {source['policy']}, r{source['revision']}"
+        if inherited
+        else f"this policy, r{source['revision']}",
+        source_pk=int(source["policy"].removeprefix("POL-")),
+        inherited=inherited,
+        mode=rule.mode,
+    )
+
+
+def _instances(policy: Policy, environment: Environment, now: datetime) -> Instances:
+    version = versions.current(policy.service, environment).number
+    running = list(
+        Instance.objects.live(now)
+        .filter(service=policy.service, environment=environment)
+        .values_list("active_version", flat=True)
+    )
+    return Instances(len(running), sum(active == version for active in running), version)

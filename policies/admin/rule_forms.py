@@ -1,0 +1,150 @@
+"""The form row of a rule, made from what its kind declares: a new kind of rule needs nothing here."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from django import forms
+
+from policies.admin.typed_forms import (
+    OTHER,
+    TypedForm,
+    choice_field,
+    length_fields,
+    number_field,
+    prose_field,
+    read_integer,
+    read_length,
+    read_number,
+    text_field,
+    tick_field,
+    typed_length,
+)
+from policy_client.errors import Refused
+from policy_client.fields import Spec
+from policy_client.rules import KINDS, parse_rule
+
+LONG_TEXT = 200
+
+
+class RuleForm(TypedForm):
+    """A rule as typed. Subclasses, one for each kind, come from `rule_form`."""
+
+    kind: str
+
+    @property
+    def title(self) -> str:
+        return KINDS[self.kind].title
+
+    @property
+    def number(self) -> int:
+        """Its place among the rules, from 0."""
+        return int(str(self.prefix).rpartition("-")[2])
+
+    def draft(self) -> dict[str, Any]:
+        """The rule as a draft has it; empty fields are left out, so that defaults and "required" apply."""
+        return {"kind": self.kind, **read_typed(self.kind, self.typed())}
+
+    def sentence(self) -> str:
+        """What the rule would do, in plain words; nothing while it cannot be read."""
+        try:
+            return parse_rule(self.draft(), strict=True).sentence()
+        except Refused:
+            return ""
+
+
+@cache
+def rule_form(kind: str) -> type[RuleForm]:
+    """The form of one kind."""
+    fields: dict[str, Any] = {}
+    for name, spec in KINDS[kind].specs().items():
+        fields.update(_fields(name, spec))
+    hidden = forms.CharField(required=False, widget=forms.HiddenInput)
+    return type(f"{KINDS[kind].__name__}Form", (RuleForm,), {"kind": kind, **fields, "kind_of_rule": hidden})
+
+
+def typed_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in the fields for a rule of a revision.
+
+    A value that the rule would fill in by itself (a burst that equals the limit) is left open, so that it follows
+    when the other value is changed.
+    """
+    kind = str(rule["kind"])
+    typed: dict[str, Any] = {"kind_of_rule": kind}
+    for name, spec in KINDS[kind].specs().items():
+        value = None if _follows(rule, name, spec) else rule.get(name, None if spec.required else spec.default)
+        typed.update(_typed(name, spec, value))
+    return typed
+
+
+def read_typed(kind: str, typed: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a draft that what was typed means."""
+    draft: dict[str, Any] = {}
+    for name, spec in KINDS[kind].specs().items():
+        value = _read(name, spec, typed)
+        if value is not None:
+            draft[name] = value
+    return draft
+
+
+def fresh_rule(kind: str, taken: set[str]) -> dict[str, Any]:
+    """A rule to begin with: a name that is free, and the example of each field that must be filled."""
+    base = kind.replace("_", "-")
+    names = [base, *(f"{base}-{number}" for number in range(2, len(taken) + 3))]
+    rule: dict[str, Any] = {"kind": kind}
+    for name, spec in KINDS[kind].specs().items():
+        if name != "name" and spec.required and spec.placeholder:
+            rule[name] = read_integer(spec.placeholder) if spec.type == "integer" else spec.placeholder
+    return {**rule, "name": next(name for name in names if name not in taken)}
+
+
+def _fields(name: str, spec: Spec) -> dict[str, forms.Field]:
+    optional = not spec.required
+    about = {"help_text": spec.help, "placeholder": spec.placeholder}
+    if spec.type in ("integer", "number"):
+        if spec.unit == "seconds":
+            return length_fields(name, spec.label, help_text=spec.help)
+        return {name: number_field(spec.label, unit=spec.unit, optional=optional, **about)}
+    if spec.type == "choice":
+        return {name: choice_field(spec.label, spec.choices, help_text=spec.help)}
+    if spec.type == "boolean":
+        return {name: tick_field(spec.label, help_text=spec.help)}
+    if spec.type == "text" and spec.max_length > LONG_TEXT:
+        return {name: prose_field(spec.label, help_text=spec.help)}
+    attrs = {"size": "24" if spec.type == "list" else "16", "autocomplete": "off", "spellcheck": "false"}
+    return {name: text_field(spec.label, optional=optional, **about, **attrs)}
+
+
+def _typed(name: str, spec: Spec, value: Any) -> dict[str, Any]:
+    if spec.type in ("integer", "number") and spec.unit == "seconds":
+        return typed_length(name, value)
+    if spec.type == "boolean":
+        return {name: bool(value)}
+    if spec.type == "list":
+        return {name: ", ".join(value or ())}
+    return {name: "" if value is None else str(value)}
+
+
+def _read(name: str, spec: Spec, typed: Mapping[str, Any]) -> Any:
+    """The value; None where nothing was typed."""
+    raw = typed.get(name)
+    if spec.type in ("integer", "number"):
+        if spec.unit == "seconds" and f"{name}_{OTHER}" in typed:
+            return read_length(name, typed)
+        return read_integer(raw) if spec.type == "integer" else read_number(raw)
+    if spec.type == "boolean":
+        return raw in (True, "on", "true")
+    if spec.type == "list":
+        return [item for item in re.split(r"[,\s]+", str(raw or "")) if item]
+    return str(raw).strip() or None if raw is not None else None
+
+
+def _follows(rule: Mapping[str, Any], name: str, spec: Spec) -> bool:
+    if not spec.nullable or rule.get(name) is None:
+        return False
+    without = {field: value for field, value in rule.items() if field != name}
+    try:
+        return parse_rule(without).content() == parse_rule(rule).content()
+    except Refused:
+        return False

@@ -1,0 +1,184 @@
+"""The editor's sheet: everything that stands in its fields, between a revision's content and the next draft."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.http import QueryDict
+
+from policies.admin.editor_forms import BaselineForm, CloseForm, EndpointForm, ExpectedResultForm, HeadForm
+from policies.admin.rule_forms import RuleForm, fresh_rule, rule_form, typed_rule
+from policies.admin.typed_forms import TypedForm, bound
+from policies.lifecycle.content import MOST_ENDPOINTS, MOST_RULES
+from policies.models import PolicyScope
+from policy_client.rules import KINDS
+
+FIRST_RULE = {"kind": "rate_limit", "name": "per-user", "key": ["user"], "limit": 10, "window": 3600}
+FIRST_RESULT = {"metric": "p95_ms", "direction": "below", "window": 86_400, "min_samples": 100}
+
+
+@dataclass(kw_only=True)
+class Sheet:
+    """The forms of the editor's page. Row forms are numbered from 0, in the order of the page."""
+
+    head: TypedForm
+    endpoints: list[EndpointForm]
+    rules: list[RuleForm]
+    baseline: BaselineForm
+    expected_result: ExpectedResultForm
+    close: CloseForm
+    faults: list[str] = field(default_factory=list)
+    section_faults: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> "Sheet":
+        """The sheet on which a content stands; the reason is never filled in."""
+        rules = [typed_rule(rule) for rule in content["rules"]]
+        head = {name: content.get(name, "") for name in ("name", "service", "owner", "scope")}
+        close = {"rollback_note": content.get("rollback_note", ""), "reason": ""}
+        return cls(
+            head=bound(HeadForm, head, "policy"),
+            endpoints=_endpoints(content["endpoints"]),
+            rules=_rules(rules),
+            baseline=bound(BaselineForm, content.get("baseline", {}), "baseline"),  # type: ignore[arg-type]
+            expected_result=bound(  # type: ignore[arg-type]
+                ExpectedResultForm, ExpectedResultForm.typed_for(content.get("expected_result", {})), "expected"
+            ),
+            close=bound(CloseForm, close, "change"),  # type: ignore[arg-type]
+        )
+
+    @classmethod
+    def fresh(cls, *, service: str, owner: str, endpoint: Mapping[str, Any] | None = None) -> "Sheet":
+        """A new policy: one endpoint, one rate limit, and defaults that suit most."""
+        return cls.of(
+            {
+                "service": service,
+                "owner": owner,
+                "scope": PolicyScope.ENDPOINT.value,
+                "endpoints": [endpoint or {"name": "", "methods": [], "route": ""}],
+                "rules": [FIRST_RULE],
+                "expected_result": FIRST_RESULT,
+            }
+        )
+
+    @classmethod
+    def typed(cls, post: QueryDict) -> "Sheet":
+        """The sheet as a person sent it."""
+        endpoints = range(_count(post, "endpoints", MOST_ENDPOINTS))
+        rules = []
+        for number in range(_count(post, "rules", MOST_RULES)):
+            kind = post.get(f"rules-{number}-kind_of_rule", "")
+            if kind in KINDS:
+                rules.append(rule_form(kind)(post, prefix=f"rules-{number}"))
+        return cls(
+            head=HeadForm(post, prefix="policy"),
+            endpoints=[EndpointForm(post, prefix=f"endpoints-{number}") for number in endpoints],
+            rules=rules,
+            baseline=BaselineForm(post, prefix="baseline"),
+            expected_result=ExpectedResultForm(post, prefix="expected"),
+            close=CloseForm(post, prefix="change"),
+        )
+
+    @property
+    def reason(self) -> str:
+        return str(self.close.typed()["reason"] or "")
+
+    def draft(self) -> dict[str, Any]:
+        """What the verbs are asked to save. Rows of endpoints in which nothing was typed do not count."""
+        head = {name: str(value or "").strip() for name, value in self.head.typed().items()}
+        return {
+            **head,
+            "endpoints": [row.draft() for row in self._filled()],
+            "rules": [row.draft() for row in self.rules],
+            "baseline": self.baseline.draft(),
+            "expected_result": self.expected_result.draft(),
+            "rollback_note": str(self.close.typed()["rollback_note"] or "").strip(),
+        }
+
+    def add_endpoint(self) -> None:
+        """One more row."""
+        self.endpoints.append(bound(EndpointForm, {}, f"endpoints-{len(self.endpoints)}"))  # type: ignore[arg-type]
+
+    def remove_endpoint(self, number: int) -> None:
+        rows = [row.typed() for row in self.endpoints if row.number != number]
+        self.endpoints = _endpoints(rows)
+
+    def add_rule(self, kind: str) -> None:
+        """One more rule of a kind."""
+        taken = {str(row.typed().get("name") or "") for row in self.rules}
+        prefix = f"rules-{len(self.rules)}"
+        self.rules.append(bound(rule_form(kind), typed_rule(fresh_rule(kind, taken)), prefix))  # type: ignore[arg-type]
+
+    def remove_rule(self, number: int) -> None:
+        rows = [{**row.typed(), "kind_of_rule": row.kind} for row in self.rules if row.number != number]
+        self.rules = _rules(rows)
+
+    def tell(self, errors: Mapping[str, list[str]]) -> None:
+        """Put each message at the field that it is about."""
+        for path, messages in errors.items():
+            for message in messages:
+                self._tell(path, message)
+
+    def first_fault(self) -> str:
+        """The id of the first field that has a message."""
+        for form in self.forms():
+            for name in form.fields:
+                if form.has_error(name):
+                    return form[name].id_for_label or str(form[name].auto_id)
+        return ""
+
+    def point_to(self, field_id: str) -> None:
+        """Let the browser begin in the field with this id."""
+        for form in self.forms():
+            for name in form.fields:
+                if field_id and form[name].id_for_label == field_id:
+                    form.fields[name].widget.attrs["autofocus"] = True
+
+    def fault_count(self) -> int:
+        in_forms = sum(len(messages) for form in self.forms() for messages in form.errors.values())
+        return in_forms + len(self.faults) + sum(map(len, self.section_faults.values()))
+
+    def forms(self) -> list[TypedForm]:
+        return [self.head, *self.endpoints, *self.rules, self.baseline, self.expected_result, self.close]
+
+    def _filled(self) -> list[EndpointForm]:
+        return [row for row in self.endpoints if not row.blank]
+
+    def _tell(self, path: str, message: str) -> None:
+        block, _, rest = path.partition(".")
+        if block in ("endpoints", "rules"):
+            self._tell_row(block, rest, message)
+        elif block == "baseline" and rest:
+            self.baseline.tell(rest, message)
+        elif block == "expected_result" and rest:
+            self.expected_result.tell(rest, message)
+        elif block in self.close.fields:
+            self.close.tell(block, message)
+        elif block in self.head.fields:
+            self.head.tell(block, message)
+        else:
+            self.faults.append(message)
+
+    def _tell_row(self, block: str, rest: str, message: str) -> None:
+        number, _, name = rest.partition(".")
+        rows: list[Any] = self._filled() if block == "endpoints" else list(self.rules)
+        if number.isdecimal() and int(number) < len(rows):
+            rows[int(number)].tell(name, message)
+            return
+        if block == "endpoints" and len(self.endpoints) == 1 and not rows:
+            self.endpoints[0].tell("route", "This field is required, such as “/reports/{report_id}/export”.")
+            return
+        self.section_faults.setdefault(block, []).append(message)
+
+
+def _count(post: QueryDict, name: str, most: int) -> int:
+    typed = post.get(f"{name}-count", "")
+    return min(int(typed), most) if typed.isascii() and typed.isdecimal() and len(typed) < 6 else 0
+
+
+def _endpoints(rows: Any) -> list[EndpointForm]:
+    return [bound(EndpointForm, row, f"endpoints-{number}") for number, row in enumerate(rows)]  # type: ignore[misc]
+
+
+def _rules(rows: list[dict[str, Any]]) -> list[RuleForm]:
+    return [bound(rule_form(row["kind_of_rule"]), row, f"rules-{number}") for number, row in enumerate(rows)]  # type: ignore[misc]

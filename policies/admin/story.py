@@ -1,0 +1,59 @@
+"""What happened to a policy, in words: read from the audit trail, the newest first."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from policies.models import AuditEvent, Policy
+
+SHOWN = 30
+MODES = {"enforce": "enforced", "shadow": "in shadow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """One event. `now_live` marks what brought something live."""
+
+    seq: int
+    text: str
+    at: datetime
+    actor: str
+    reason: str
+    now_live: bool
+
+
+def of_policy(policy: Policy) -> list[Chapter]:
+    """The last chapters of a policy."""
+    return [_chapter(event) for event in AuditEvent.objects.filter(policy=policy.reference).order_by("-seq")[:SHOWN]]
+
+
+def _chapter(event: AuditEvent) -> Chapter:
+    told = json.loads(event.event)
+    before, after = told.get("before") or {}, told.get("after") or {}
+    text = _words(event, before, after)
+    return Chapter(
+        seq=event.seq,
+        text=text,
+        at=event.at,
+        actor=event.actor,
+        reason=event.reason,
+        now_live=event.verb == "release.live",
+    )
+
+
+def _words(event: AuditEvent, before: dict[str, Any], after: dict[str, Any]) -> str:
+    where = f"in {event.environment}" if event.environment else "in all environments"
+    revision, effect = after.get("revision"), after.get("effect")
+    mode = MODES.get(after.get("mode", ""), "")
+    back = f"back to r{revision}, {mode}" if revision else "no longer live"
+    words = {
+        "policy.create": "created, r1",
+        "policy.change": f"r{revision} saved",
+        "policy.archive": "archived",
+        "release.live": f"r{revision} {mode} {where}",
+        "release.rollback": f"r{before.get('revision')} rolled back {where}: {back}",
+        "switch.set": f"switch “{effect}” set {where}",
+        "switch.clear": f"switch “{effect}” cleared {where}",
+    }
+    return words.get(event.verb, event.verb)

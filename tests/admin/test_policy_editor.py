@@ -1,0 +1,274 @@
+"""Writing policies in the admin: typed fields, rows without scripts, errors at their fields, nothing lost."""
+
+import pytest
+
+from policies.models import AuditEvent, Policy, Revision
+from tests.admin.browsing import fill, form
+from tests.policies import factories
+
+ADD = "/admin/policies/policy/add/"
+
+COMPLETE = {
+    "policy_name": "report-export",
+    "policy_service": "reports",
+    "policy_owner": "team-data",
+    "endpoints_0_methods": ["POST"],
+    "endpoints_0_route": "/reports/<int:report_id>/export",
+    "endpoints_0_name": "reports.export",
+    "baseline_route": "POST /reports/{report_id}/export",
+    "baseline_expected_input": "One report id.",
+    "baseline_slow_part": "The aggregate.",
+    "baseline_noticed_at": "The spinner.",
+    "expected_threshold": "800",
+    "expected_text": "Exports stay fast.",
+    "change_rollback_note": "Roll back.",
+    "change_reason": "Exports stall the database.",
+}
+
+
+@pytest.fixture
+def catalogue(db):
+    return factories.make_catalogue()
+
+
+@pytest.fixture
+def alice(client, catalogue):
+    names = ("view_policy", "add_policy", "change_policy", "delete_policy", "add_release", "change_release")
+    user = factories.person("alice", *names, "add_switch", "change_switch", is_staff=True)
+    client.force_login(user)
+    return client
+
+
+def change_url(policy):
+    return f"/admin/policies/policy/{policy.pk}/change/"
+
+
+def send(client, url, act="save", page=None, **typed):
+    page = page or client.get(url)
+    return client.post(url, {**fill(page, "base", **typed), "act": act})
+
+
+def create(client, **typed):
+    answer = send(client, ADD, **{**COMPLETE, **typed})
+    assert answer.status_code == 302, answer.content.decode()
+    return Policy.objects.get(name=typed.get("policy_name", "report-export"))
+
+
+def test_a_new_policy_begins_with_an_endpoint_row_and_a_rate_limit(alice):
+    fields = form(alice.get(ADD), "base")["fields"]
+    assert fields["endpoints-0-route"] == [""]
+    assert fields["rules-0-name"] == ["per-user"]
+    assert fields["rules-0-limit"] == ["10"]
+    assert fields["rules-0-window"] == ["3600"]
+    assert fields["expected-metric"] == ["p95_ms"]
+    assert fields["change-reason"] == [""]
+    assert fields["policy-service"] == [""]
+
+
+def test_the_only_service_and_its_team_are_chosen_already(alice, catalogue):
+    catalogue.shop.archived_at = catalogue.shop.created_at
+    catalogue.shop.save()
+    fields = form(alice.get(ADD), "base")["fields"]
+    assert fields["policy-service"] == ["reports"]
+    assert fields["policy-owner"] == ["team-data"]
+
+
+def test_a_new_policy_for_a_declared_endpoint_begins_with_that_endpoint(alice, catalogue):
+    from policies.lifecycle import catalog
+
+    endpoint = catalog.create_endpoint(
+        catalogue.shop, {"name": "shop.cart", "methods": ["GET", "POST"], "route": "/cart"}, by=factories.SYSTEM
+    )
+    fields = form(alice.get(f"{ADD}?endpoint={endpoint.pk}"), "base")["fields"]
+    assert fields["endpoints-0-route"] == ["/cart"]
+    assert fields["endpoints-0-methods"] == ["GET", "POST"]
+    assert fields["policy-service"] == ["shop"]
+    assert fields["policy-owner"] == ["team-shop"]
+
+
+def test_saving_makes_revision_1_and_an_audit_event(alice):
+    policy = create(alice)
+    assert policy.head.number == 1
+    content = policy.head.document()
+    assert content["endpoints"] == [
+        {"name": "reports.export", "methods": ["POST"], "route": "/reports/{report_id}/export"}
+    ]
+    assert content["rules"][0]["limit"] == 10
+    assert content["rules"][0]["burst"] == 10
+    assert content["expected_result"]["window"] == 86400
+    event = AuditEvent.objects.get(verb="policy.create")
+    assert (event.actor, event.door, event.reason) == ("alice", "admin", "Exports stall the database.")
+
+
+def test_every_fault_stands_at_its_field_and_everything_typed_is_kept(alice):
+    typed = {
+        **COMPLETE,
+        "policy_name": "Report Export",
+        "endpoints_0_route": "reports",
+        "rules_0_limit": "0",
+        "rules_0_burst": "many",
+        "expected_threshold": "eight hundred",
+        "change_reason": "  ",
+    }
+    answer = send(alice, ADD, **typed)
+    assert answer.status_code == 400
+    sheet = answer.context["sheet"]
+    assert "lower-case" in str(sheet.head.errors["name"])
+    assert "route" in sheet.endpoints[0].errors
+    assert "block switch" in str(sheet.rules[0].errors["limit"])
+    assert "whole number" in str(sheet.rules[0].errors["burst"])
+    assert "threshold" in sheet.expected_result.errors
+    assert "reason" in sheet.close.errors
+    fields = form(answer, "base")["fields"]
+    assert fields["rules-0-burst"] == ["many"]
+    assert fields["expected-threshold"] == ["eight hundred"]
+    assert fields["baseline-slow_part"] == ["The aggregate."]
+    assert fields["endpoints-0-methods"] == ["POST"]
+    assert not Policy.objects.exists()
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1000000000000000", "10.5", "ten"])
+def test_a_limit_that_cannot_be_is_refused_at_the_field(alice, limit):
+    answer = send(alice, ADD, **{**COMPLETE, "rules_0_limit": limit})
+    assert answer.status_code == 400
+    assert answer.context["sheet"].rules[0].errors["limit"]
+    assert form(answer, "base")["fields"]["rules-0-limit"] == [limit]
+
+
+def test_rows_are_added_and_removed_without_losing_what_was_typed(alice):
+    page = send(alice, ADD, "add-rule:request_guard", **COMPLETE)
+    page = send(alice, ADD, "add-endpoint", page, rules_1_name="uploads", rules_1_max_body="1,048,576")
+    page = send(alice, ADD, "add-rule:rate_limit", page, endpoints_1_route="/other")
+    fields = form(page, "base")["fields"]
+    assert fields["rules-count"] == ["3"]
+    assert fields["rules-1-name"] == ["uploads"]
+    assert fields["rules-2-name"] == ["rate-limit"]
+    assert fields["endpoints-1-route"] == ["/other"]
+    page = send(alice, ADD, "remove-endpoint:0", page)
+    page = send(alice, ADD, "remove-rule:0", page)
+    fields = form(page, "base")["fields"]
+    assert fields["endpoints-0-route"] == ["/other"]
+    assert (fields["rules-0-name"], fields["rules-1-name"]) == (["uploads"], ["rate-limit"])
+    assert fields["rules-0-max_body"] == ["1,048,576"]
+    assert fields["policy-name"] == ["report-export"]
+    answer = send(alice, ADD, "save", page)
+    assert answer.status_code == 302
+    rules = Policy.objects.get().head.document()["rules"]
+    assert [(rule["kind"], rule["name"]) for rule in rules] == [
+        ("request_guard", "uploads"),
+        ("rate_limit", "rate-limit"),
+    ]
+    assert rules[0]["max_body"] == 1_048_576
+
+
+def test_a_guard_that_asks_for_nothing_is_told_at_its_row(alice):
+    page = send(alice, ADD, "add-rule:request_guard", **COMPLETE)
+    answer = send(alice, ADD, "save", page)
+    assert "must ask for something" in str(answer.context["sheet"].rules[1].non_field_errors())
+
+
+def test_another_window_is_given_in_seconds(alice):
+    policy = create(alice, rules_0_window="other", rules_0_window_other="5400")
+    assert policy.head.document()["rules"][0]["window"] == 5400
+    fields = form(alice.get(change_url(policy)), "base")["fields"]
+    assert (fields["rules-0-window"], fields["rules-0-window_other"]) == (["other"], ["5400"])
+
+
+def test_several_key_parts_are_typed_with_commas(alice):
+    policy = create(alice, rules_0_key="tenant, header:X-Client")
+    assert policy.head.document()["rules"][0]["key"] == ["tenant", "header:x-client"]
+
+
+def test_each_rule_is_said_in_plain_words(alice):
+    page = send(alice, ADD, "preview", **COMPLETE)
+    assert "Each user may make 10 calls per hour" in page.content.decode()
+    assert page.context["page"].compared
+    assert not Policy.objects.exists()
+
+
+def test_a_change_shows_its_difference_and_saves_revision_2(alice):
+    policy = create(alice)
+    url = change_url(policy)
+    page = send(alice, url, "preview", rules_0_limit="20")
+    lines = [(line.sign, line.text.strip()) for line in page.context["changed"]]
+    assert ("-", "Limit: 10 calls") in lines
+    assert ("+", "Limit: 20 calls") in lines
+    assert Revision.objects.count() == 1
+    assert form(page, "base")["fields"]["rules-0-limit"] == ["20"]
+    answer = send(alice, url, "save", page, change_reason="More are needed.")
+    assert answer.status_code == 302
+    head = Policy.objects.get().head
+    assert (head.number, head.reason) == (2, "More are needed.")
+    assert head.document()["rules"][0]["burst"] == 20, "an open burst follows the limit"
+
+
+def test_the_reason_is_never_filled_in(alice):
+    policy = create(alice)
+    assert form(alice.get(change_url(policy)), "base")["fields"]["change-reason"] == [""]
+
+
+def test_saving_without_a_difference_makes_no_revision(alice):
+    policy = create(alice)
+    answer = send(alice, change_url(policy), change_reason="Nothing.")
+    assert answer.status_code == 302
+    assert Revision.objects.count() == 1
+
+
+def test_a_stale_save_is_refused_with_everything_kept_and_can_be_saved_on_top(alice):
+    policy = create(alice)
+    url = change_url(policy)
+    page = alice.get(url)
+    bob = factories.acting(factories.person("bob", "change_policy"))
+    factories.change(policy, by=bob, reason="Bob was first.", rules=[factories.rate_limit(limit=99)])
+    answer = send(alice, url, "save", page, rules_0_limit="20", change_reason="More are needed.")
+    assert answer.status_code == 412
+    text = answer.content.decode()
+    assert "bob saved revision 2 while you were editing" in text
+    theirs = [(line.sign, line.text.strip()) for line in answer.context["page"].theirs]
+    assert ("+", "Limit: 99 calls") in theirs
+    assert ("+", "Limit: 20 calls") in [(line.sign, line.text.strip()) for line in answer.context["changed"]]
+    fields = form(answer, "base")["fields"]
+    assert fields["rules-0-limit"] == ["20"]
+    assert fields["change-reason"] == ["More are needed."]
+    assert fields["base"] == ["2"]
+    assert Revision.objects.count() == 2
+    answer = send(alice, url, "save", answer)
+    assert answer.status_code == 302
+    head = Policy.objects.get().head
+    assert (head.number, head.parent.number, head.author) == (3, 2, "alice")
+    assert head.document()["rules"][0]["limit"] == 20
+
+
+def test_an_endpoint_of_another_policy_is_refused_at_its_row(alice):
+    create(alice)
+    answer = send(alice, ADD, **{**COMPLETE, "policy_name": "second", "endpoints_0_name": ""})
+    assert answer.status_code == 409
+    assert "Belongs to POL-" in str(answer.context["sheet"].endpoints[0].errors["route"])
+
+
+def test_a_service_default_names_no_endpoints(alice):
+    page = send(alice, ADD, **{**COMPLETE, "policy_scope": "service"})
+    assert page.status_code == 400
+    blank = {"endpoints_0_methods": [], "endpoints_0_route": "", "endpoints_0_name": ""}
+    assert create(alice, policy_scope="service", **blank).scope == "service"
+
+
+def test_service_and_scope_of_a_policy_stay(alice):
+    policy = create(alice)
+    page = alice.get(change_url(policy))
+    fields = {**fill(page, "base", change_reason="x", rules_0_limit="11"), "policy-service": "shop", "act": "save"}
+    assert alice.post(change_url(policy), fields).status_code == 302
+    assert Policy.objects.get().service.slug == "reports"
+
+
+def test_no_field_takes_json_and_no_page_needs_a_script(alice):
+    text = alice.get(ADD).content.decode()
+    assert "<script" not in text
+    assert "json" not in text.lower().replace("application/json", "")
+
+
+def test_nul_characters_and_absurd_numbers_are_answered_not_raised(alice):
+    typed = {**COMPLETE, "baseline_route": "a\x00b", "expected_threshold": "1e400", "expected_min_samples": "9" * 40}
+    assert send(alice, ADD, **typed).status_code == 400
+    answer = alice.post(ADD, {"act": "save", "base": "9" * 30, "rules-count": "99999", "endpoints-count": "x"})
+    assert answer.status_code == 400
