@@ -1,8 +1,8 @@
 """What is asked of a store for one call, and what it answers.
 
 Times are whole microseconds since the epoch. A token bucket is kept as its level, in calls times window, and the
-moment of that level; a fixed window as the number of the window and the calls in it. Neither depends on the limit, so
-a limit can change and what was used stays used.
+moment of that level; a fixed window as its number and the calls in it. Neither depends on the limit, so a limit can
+change and what was used stays used.
 """
 
 from __future__ import annotations
@@ -15,80 +15,78 @@ if TYPE_CHECKING:
 
 SECOND = 1_000_000
 
-Subject = tuple[str, ...]
 Key = tuple[str, ...]
-"""(group, family, *subject). All counters of one call have the same group; text joined from its parts with lengths."""
+"""(family, *subject)."""
 
 
-class Counter:
-    """The counters of one rule: all that a store needs to know but the subject. Made once per bundle."""
+class Standing(NamedTuple):
+    """Where a limit stands. `remaining`: calls that would pass now. `retry_after`: µs until one would pass, 0 if one
+    passes now. `reset`: µs until `remaining` next grows, 0 if it cannot."""
 
-    __slots__ = (
-        "burst",
-        "capacity",
-        "cost",
-        "enforced",
-        "family",
-        "fixed",
-        "group",
-        "limit",
-        "name",
-        "subject",
-        "window",
-    )
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        group: str,
-        family: str,
-        fixed: bool,
-        limit: int,
-        window: int,
-        burst: int,
-        enforced: bool,
-        subject: Callable[[Call], Subject | None],
-        cost: int = 1,
-    ) -> None:
-        """`window` is in seconds here and in µs as an attribute; `capacity` is `burst` in calls times window."""
-        self.name = name
-        self.group = group
-        self.family = family
-        self.fixed = fixed
-        self.limit = limit
-        self.window = window * SECOND
-        self.burst = burst
-        self.capacity = burst * self.window
-        self.cost = cost
-        self.enforced = enforced
-        self.subject = subject
-
-
-class Take(NamedTuple):
-    """One counter that a call asks."""
-
-    counter: Counter
-    key: Key
-
-
-class Spent(NamedTuple):
-    """What became of one take.
-
-    `ok`: whether this limit lets the call pass. `remaining`: calls that would pass now, after this one if it was
-    charged. `retry_after`: µs until a call like this one would pass, 0 if ok. `reset`: µs until `remaining` next grows,
-    0 if it cannot.
-    """
-
-    ok: bool
     remaining: int
     retry_after: int
     reset: int
 
 
-Takes = Sequence[Take]
-Usage = Sequence[Spent]
-"""One Spent for each Take, in the same order."""
+class Limit(NamedTuple):
+    """The numbers of a rate limit. `window` is in seconds; `denial` is the detail of a denial by it."""
+
+    name: str
+    limit: int
+    window: int
+    burst: int
+    fixed: bool
+    enforced: bool
+    denial: str = ""
+
+    def standing(self, used: int, at: int, now: int) -> Standing:
+        """What `used` units at `at` mean, for which see Counter."""
+        window = self.window * SECOND
+        if self.fixed:
+            remaining = max(0, self.limit - used)
+            reset = (at + 1) * window - now if used else 0
+            return Standing(remaining, 0 if remaining else reset, reset)
+        free = self.burst * window - used
+        remaining = free // window
+        # A clock that went back: time stands still for this counter until the clock is where it was.
+        reset = at - now - (free - (remaining + 1) * window) // self.limit if used else 0
+        return Standing(remaining, 0 if remaining else reset, reset)
+
+
+class Counter:
+    """The counters of one rule: all that a store needs to know but the subject. Made once per bundle.
+
+    A counter is kept in units, of which a call costs `charge` and `ceiling` can be used: calls for a fixed window;
+    calls times window for a token bucket, from which `limit` units leak per µs. `window` is in µs. `key` makes the key
+    for a call, None if the rule does not apply to it. `family` is the text that all keys of this rule begin with, and
+    `group` one that all rules of an entry share.
+    """
+
+    __slots__ = ("ceiling", "charge", "enforced", "family", "fixed", "group", "key", "limit", "name", "window")
+
+    def __init__(self, limit: Limit, *, group: str, family: str, key: Callable[[Call], Key | None]) -> None:
+        self.name = limit.name
+        self.limit = limit.limit
+        self.fixed = limit.fixed
+        self.enforced = limit.enforced
+        self.window = limit.window * SECOND
+        self.charge = 1 if limit.fixed else self.window
+        self.ceiling = (limit.limit if limit.fixed else limit.burst) * self.charge
+        self.group = group
+        self.family = family
+        self.key = key
+
+
+Take = tuple[Counter, Key]
+"""One counter that a call asks."""
+
+Spent = tuple[bool, int, int]
+"""What became of one take: whether this limit lets the call pass, the units used now (with this call, if it was
+charged), and the moment (token bucket) or number of the window (fixed window) for which that holds."""
+
+
+Usage = tuple[bool, int, Sequence[Spent]]
+"""What the store says: whether every limit lets the call pass, the store's time in µs, and a Spent for each take."""
 
 
 class Claim(NamedTuple):
@@ -98,6 +96,6 @@ class Claim(NamedTuple):
     only if that set let it pass and it would, too. `entry` and `would_deny` are for the decision alone.
     """
 
-    takes: Takes
+    takes: Sequence[Take]
     entry: Any = None
     would_deny: tuple[str, ...] = ()

@@ -202,9 +202,7 @@ def mapping(**about: Any) -> Any:
 def specs_of(cls: type, *parts: Part) -> dict[str, Spec]:
     """The specs of a dataclass by field name; of all parts if none is named."""
     specs: dict[str, Spec] = {
-        field.name: field.metadata["spec"]
-        for field in dataclasses.fields(cls)  # type: ignore[arg-type]
-        if "spec" in field.metadata
+        field.name: field.metadata["spec"] for field in dataclasses.fields(cls) if "spec" in field.metadata
     }
     return {name: spec for name, spec in specs.items() if not parts or spec.part in parts}
 

@@ -62,9 +62,9 @@ def _child(node: _Node[Value], segment: str) -> _Node[Value]:
     for known, child in node.mixed:
         if known == pieces:
             return child
-    child: _Node[Value] = _Node()
-    node.mixed.append((pieces, child))
-    return child
+    added: _Node[Value] = _Node()
+    node.mixed.append((pieces, added))
+    return added
 
 
 def _collect(root: _Node[Value], segments: list[str], found: list[tuple[Rank, list[Value]]]) -> None:

@@ -1,0 +1,287 @@
+"""The decision about one call, pure: prepare(plan, call, now) -> claim, a store takes it, conclude(claim, usage, now).
+
+Order of one call: a switch, the guards as listed, then all limits in one step of the store.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from policy_client.bundle import Switch
+from policy_client.call import Call
+from policy_client.claim import SECOND, Claim, Limit, Spent, Take, Usage
+from policy_client.plan import Entry, Plan, compile
+
+__all__ = ["Decision", "Entry", "LimitState", "Plan", "compile", "conclude", "prepare", "store_failed"]
+
+_new = tuple.__new__
+
+ALLOW = "allow"
+DENY = "deny"
+
+_serial = itertools.count(1)
+_process = ""
+
+
+def _new_process() -> None:
+    global _serial, _process  # noqa: PLW0603
+    _serial = itertools.count(1)
+    _process = os.urandom(6).hex()
+
+
+_new_process()
+os.register_at_fork(after_in_child=_new_process)
+
+
+class LimitState(NamedTuple):
+    """Where one enforced limit stands after a call.
+
+    `limit` per `window` seconds; `remaining` calls now; `reset` whole seconds until `remaining` grows, 0 if it cannot.
+    """
+
+    rule: str
+    limit: int
+    window: int
+    remaining: int
+    reset: int
+
+
+class Decision(NamedTuple):
+    """What was decided about a call and why. A tuple, because one is made per call.
+
+    `outcome` is allow or deny. `reason` is within_limits, limit_exceeded, guard, switch_block, switch_bypass,
+    no_policy, unknown_endpoint, no_bundle, store_failed or mode_off. `policy` is a reference, `rule` the name of the
+    rule that denied. `retry_after` is in seconds. `violated` names the enforced rules that denied, `would_deny` the
+    shadow rules that would have, `judged` all rules that were looked at. `headers` belong to a denial's answer.
+    `asked` and `spent` are the limits and what the store said of each at `now`; read them as `limits`.
+    """
+
+    outcome: str
+    reason: str
+    process: str
+    serial: int
+    policy: str | None = None
+    rule: str | None = None
+    status: int = 200
+    retry_after: int | None = None
+    detail: str = ""
+    violated: tuple[str, ...] = ()
+    would_deny: tuple[str, ...] = ()
+    judged: tuple[str, ...] = ()
+    bundle_version: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    asked: tuple[Limit, ...] = ()
+    spent: Sequence[Spent] = ()
+    now: int = 0
+
+    @property
+    def decision_id(self) -> str:
+        """A random name of the process and a serial number: unique across processes, forks included."""
+        return f"{self.process}-{self.serial}"
+
+    @property
+    def allowed(self) -> bool:
+        return self.outcome == ALLOW
+
+    @property
+    def limits(self) -> tuple[LimitState, ...]:
+        """The enforced limits, in the order of the policy; none if the store was not asked or failed."""
+        states = []
+        for limit, (_, used, at) in zip(self.asked, self.spent, strict=True):
+            if limit.enforced:
+                remaining, _, reset = limit.standing(used, at, self.now)
+                states.append(LimitState(limit.name, limit.limit, limit.window, remaining, _seconds(reset)))
+        return tuple(states)
+
+    @property
+    def remaining(self) -> int | None:
+        """Calls that would pass now, by the tightest of the enforced limits; None if there is none."""
+        return min((limit.remaining for limit in self.limits), default=None)
+
+
+def _seconds(microseconds: int) -> int:
+    """Whole seconds that are enough."""
+    return -(-microseconds // SECOND)
+
+
+def allow(reason: str, *, policy: str | None = None, bundle_version: int | None = None) -> Decision:
+    """A call is let pass without anything being counted."""
+    return Decision(ALLOW, reason, _process, next(_serial), policy, bundle_version=bundle_version)
+
+
+def prepare(plan: Plan, call: Call, now: float, entry: Entry | None = None) -> Claim | Decision:
+    """What a call asks of the store, or the decision if nothing needs to be asked.
+
+    `now` is in seconds since the epoch and matters to switches alone. `entry` saves the look-up where the caller has
+    done it.
+    """
+    if plan.off:
+        return allow("mode_off", bundle_version=plan.version)
+    if entry is None:
+        entry = plan.entry_for(call.endpoint, call.method, call.route)
+    if entry.switches:
+        switched = _switched(entry, now)
+        if switched is not None:
+            return switched
+    would_deny: tuple[str, ...] = ()
+    if entry.guards:
+        guarded = _guarded(entry, call)
+        if isinstance(guarded, Decision):
+            return guarded
+        would_deny = guarded
+    takes: list[Take] = []
+    for counter in entry.counters:
+        key = counter.key(call)
+        if key is not None:
+            takes.append((counter, key))
+    if takes:
+        return _new(Claim, (takes, entry, would_deny))
+    return Decision(
+        ALLOW,
+        entry.reason,
+        _process,
+        next(_serial),
+        entry.policy,
+        would_deny=would_deny,
+        judged=tuple(guard.name for guard in entry.guards),
+        bundle_version=entry.version,
+    )
+
+
+def _switched(entry: Entry, now: float) -> Decision | None:
+    for switch in entry.switches:
+        if switch.until is not None and switch.until.timestamp() <= now:
+            continue
+        if switch.effect == "bypass":
+            return allow("switch_bypass", policy=entry.policy, bundle_version=entry.version)
+        if entry.shadow:
+            # POLICY_MODE=shadow only lowers what the bundle says: nothing is blocked.
+            continue
+        return _blocked(entry, switch)
+    return None
+
+
+def _blocked(entry: Entry, switch: Switch) -> Decision:
+    return Decision(
+        DENY,
+        "switch_block",
+        _process,
+        next(_serial),
+        entry.policy,
+        status=switch.status,
+        retry_after=switch.retry_after,
+        detail=switch.detail or "This is switched off at the moment.",
+        bundle_version=entry.version,
+    )
+
+
+def _guarded(entry: Entry, call: Call) -> Decision | tuple[str, ...]:
+    """The denial of the first enforced guard that refuses, else the names of shadow guards that would."""
+    would_deny: list[str] = []
+    for position, guard in enumerate(entry.guards):
+        violation = guard.violation(call)
+        if violation is None:
+            continue
+        if guard.mode == "shadow" or entry.shadow:
+            would_deny.append(guard.name)
+            continue
+        return Decision(
+            DENY,
+            "guard",
+            _process,
+            next(_serial),
+            entry.policy,
+            guard.name,
+            status=violation.status,
+            detail=violation.detail,
+            violated=(guard.name,),
+            would_deny=tuple(would_deny),
+            judged=tuple(seen.name for seen in entry.guards[: position + 1]),
+            bundle_version=entry.version,
+            headers=violation.headers,
+        )
+    return tuple(would_deny)
+
+
+def conclude(claim: Claim, usage: Usage, now: float) -> Decision:
+    """The decision, once the store has taken the claim."""
+    takes, entry, would_deny = claim
+    every, at, spent = usage
+    asked, judged = entry.limits, entry.judged
+    if len(takes) != len(asked):
+        asked, judged = _those_that_apply(entry, takes)
+    if not every:
+        return _exceeded(entry, asked, judged, usage, would_deny)
+    # Field by field as the class has them, not through its constructor: this is on the path of every call.
+    facts = (entry.policy, None, 200, None, "", (), would_deny, judged, entry.version, (), asked, spent, at)
+    return _new(Decision, (ALLOW, "within_limits", _process, next(_serial), *facts))
+
+
+def _those_that_apply(entry: Entry, takes: Sequence[Take]) -> tuple[tuple[Limit, ...], tuple[str, ...]]:
+    """The limits and the names of what was judged, where a rule skipped the call."""
+    taken = {counter.name for counter, _ in takes}
+    limits = tuple(limit for limit in entry.limits if limit.name in taken)
+    skipped = {limit.name for limit in entry.limits} - taken
+    return limits, tuple(name for name in entry.judged if name not in skipped)
+
+
+def _exceeded(
+    entry: Entry, asked: tuple[Limit, ...], judged: tuple[str, ...], usage: Usage, would_deny: tuple[str, ...]
+) -> Decision:
+    violated: list[str] = []
+    shadow = list(would_deny)
+    explains: Limit | None = None
+    longest = 0
+    _, now, spent = usage
+    for limit, (ok, used, at) in zip(asked, spent, strict=True):
+        if ok:
+            continue
+        if not limit.enforced:
+            shadow.append(limit.name)
+            continue
+        violated.append(limit.name)
+        retry_after = max(1, _seconds(limit.standing(used, at, now).retry_after))
+        if retry_after > longest:
+            longest, explains = retry_after, limit
+    decision = Decision(
+        ALLOW,
+        "within_limits",
+        _process,
+        next(_serial),
+        entry.policy,
+        would_deny=tuple(shadow),
+        judged=judged,
+        bundle_version=entry.version,
+        asked=asked,
+        spent=spent,
+        now=now,
+    )
+    if explains is None:
+        return decision
+    return decision._replace(
+        outcome=DENY,
+        reason="limit_exceeded",
+        rule=explains.name,
+        status=429,
+        retry_after=longest,
+        detail=explains.denial,
+        violated=tuple(violated),
+    )
+
+
+def store_failed(claim: Claim, now: float) -> Decision:
+    """The decision where the store did not answer: the call passes, and no limits are told."""
+    entry = claim.entry
+    return Decision(
+        ALLOW,
+        "store_failed",
+        _process,
+        next(_serial),
+        entry.policy,
+        would_deny=claim.would_deny,
+        judged=tuple(guard.name for guard in entry.guards),
+        bundle_version=entry.version,
+    )

@@ -1,0 +1,177 @@
+"""On whose account a call counts: client addresses, and the subject that a rule's key makes of a call."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any
+
+from policy_client.call import Call
+from policy_client.claim import Key
+from policy_client.errors import Misconfigured
+from policy_client.rules import RateLimit
+from policy_client.rules.rate_limit import SIMPLE_PARTS
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+Reader = Callable[[Call], Any]
+
+MAX_VALUE = 64
+"""Longer values are kept as their hash, so that nobody can fill the memory with one call."""
+
+
+def _address(text: str) -> Address | None:
+    """An address as headers and sockets have it: with a port, in brackets, with a scope, mapped into IPv6."""
+    text = text.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+@lru_cache(maxsize=8192)
+def canonical_address(text: str) -> str:
+    """What an address is counted as: IPv4 as it is, also if mapped into IPv6; IPv6 as its /64 network.
+
+    What is no address (a test client's name, the path of a socket) is counted as the text that it is.
+    """
+    address = _address(text)
+    if address is None:
+        return text
+    if address.version == 6:
+        return str(ipaddress.ip_network((int(address), 64), strict=False))
+    return str(address)
+
+
+class TrustedProxies:
+    """The networks whose word about a client's address is believed. None by default."""
+
+    def __init__(self, networks: Iterable[Network] = ()) -> None:
+        self._networks = tuple(networks)
+
+    @classmethod
+    def parse(cls, text: str | Iterable[str]) -> TrustedProxies:
+        """Networks such as "10.0.0.0/8, ::1", separated by commas or white space. Raises Misconfigured."""
+        parts = text.replace(",", " ").split() if isinstance(text, str) else text
+        try:
+            return cls(ipaddress.ip_network(part.strip(), strict=False) for part in parts)
+        except ValueError as error:
+            raise Misconfigured(f"A trusted proxy is an address or a network such as 10.0.0.0/8: {error}") from error
+
+    def __bool__(self) -> bool:
+        return bool(self._networks)
+
+    def trusts(self, text: str) -> bool:
+        address = _address(text)
+        return address is not None and any(address in network for network in self._networks)
+
+    def client(self, remote: str | None, forwarded_for: str | None) -> str | None:
+        """The client's address: `remote`, or if that is a trusted proxy, what X-Forwarded-For says, right to left.
+
+        The first address from the right that is no trusted proxy is the client. An entry that is no address ends the
+        search: what stands left of it could be anybody's invention.
+        """
+        if not self._networks or not remote or not forwarded_for or not self.trusts(remote):
+            return remote
+        client = remote
+        for entry in reversed(forwarded_for.split(",")):
+            address = _address(entry)
+            if address is None:
+                break
+            client = str(address)
+            if not self.trusts(client):
+                break
+        return client
+
+
+def subject(rule: RateLimit, call: Call) -> Key | None:
+    """Whose counter of this rule a call uses; None if the rule does not apply to it.
+
+    Different values make different subjects, whatever characters they have: each part says by its first character
+    whether it is a value (=), the hash of a long one (#), the address in place of a missing one (~), or missing (-).
+    """
+    key = key_reader("", rule.key, rule.on_missing)(call)
+    return None if key is None else key[1:]
+
+
+def key_reader(family: str, key: tuple[str, ...], on_missing: str) -> Callable[[Call], Key | None]:
+    """What makes (family, *subject) of a call, prepared once per rule."""
+    if len(key) == 1:
+        return _single(family, _reader(key[0]), _MISSING[on_missing])
+    return _several(family, tuple(_reader(part) for part in key), _MISSING[on_missing])
+
+
+def _single(family: str, read: Reader, missing: Reader) -> Callable[[Call], Key | None]:
+    """One part, the common case: no loop."""
+
+    def reader(call: Call) -> Key | None:
+        value = read(call)
+        if value is None or value == "":
+            part = missing(call)
+            return None if part is None else (family, part)
+        text = f"={value}"
+        return (family, text if len(text) <= MAX_VALUE else _hashed(text))
+
+    return reader
+
+
+def _several(family: str, reads: tuple[Reader, ...], missing: Reader) -> Callable[[Call], Key | None]:
+    def reader(call: Call) -> Key | None:
+        parts = [family]
+        for read in reads:
+            value = read(call)
+            if value is None or value == "":
+                text = missing(call)
+                if text is None:
+                    return None
+            else:
+                text = f"={value}"
+                if len(text) > MAX_VALUE:
+                    text = _hashed(text)
+            parts.append(text)
+        return tuple(parts)
+
+    return reader
+
+
+def _hashed(text: str) -> str:
+    return "#" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _by_address(call: Call) -> str:
+    return "~" + canonical_address(call.ip) if call.ip else "-"
+
+
+_MISSING: dict[str, Reader] = {
+    "ip": _by_address,
+    "shared": lambda _call: "-",
+    "skip": lambda _call: None,
+}
+
+
+def _ip(call: Call) -> str | None:
+    return canonical_address(call.ip) if call.ip else None
+
+
+def _reader(part: str) -> Reader:
+    if part == "ip":
+        return _ip
+    if part in SIMPLE_PARTS:
+        return attrgetter(part)
+    kind, _, name = part.partition(":")
+    return {
+        "header": lambda call: call.headers.get(name),
+        "cookie": lambda call: call.cookies.get(name),
+        "query": lambda call: call.query.get(name),
+        "path": lambda call: call.path_params.get(name),
+        "attr": lambda call: call.attributes.get(name),
+    }[kind]
