@@ -104,6 +104,7 @@ class AuditEventAdmin(admin.ModelAdmin):
     search_fields = ("actor", "verb", "object", "policy", "service", "reason")
     search_help_text = "Person, verb, object or reason"
     ordering = ("-seq",)
+    typed_parameters = ("actor", "verb", "policy", "service", "from", "until")
     sortable_by = ()
     list_per_page = 50
     show_full_result_count = False

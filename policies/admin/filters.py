@@ -54,7 +54,10 @@ class InUseFilter(StateFilter):
 
 
 class TypedFilter(SimpleListFilter):
-    """A filter with a field to type into instead of links: for what has too many values to list."""
+    """A filter with a field to type into instead of links: for what has too many values to list.
+
+    Its field belongs to the search form; the list's admin names it in `typed_parameters`, so that the form sends it once.
+    """
 
     template = "policies/typed_filter.html"
     kind = "text"
@@ -64,17 +67,8 @@ class TypedFilter(SimpleListFilter):
         return (("", ""),)
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
-        """One entry, with all that the form needs to keep the other filters."""
-        others = {name: value for name, value in changelist.params.items() if name != self.parameter_name}
-        kept = [
-            (name, one) for name, value in others.items() for one in (value if isinstance(value, list) else [value])
-        ]
-        yield {
-            "filter": self,
-            "others": kept,
-            "value": self.value() or "",
-            "clear": changelist.get_query_string({}, [self.parameter_name]),
-        }
+        """One entry: the filter itself, for the template."""
+        yield {"selected": bool(self.value()), "query_string": "", "display": "", "filter": self, "value": self.value() or ""}
 
 
 class DayFilter(TypedFilter):

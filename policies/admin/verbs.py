@@ -68,8 +68,8 @@ class VerbForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.acted = False
-        if self.instance.pk and "reason" in self.fields:
-            self.fields["seen"].initial = type(self).state(self.instance)
+        if self.state is not None:
+            self.fields["seen"].initial = self.state(self.instance)
 
     def is_valid(self) -> bool:
         if self.acted:
@@ -77,7 +77,7 @@ class VerbForm(forms.ModelForm):
         if not super().is_valid():
             return False
         try:
-            self.instance = type(self).verb(self)
+            self.instance = self.verb(self)
         except Refusal as refusal:
             door.tell(self, refusal)
             return False
@@ -97,7 +97,7 @@ class VerbForm(forms.ModelForm):
     def look_again(self, row: Any) -> None:
         """What was shown is old: from now on the form answers for the row as it is."""
         self.data = self.data.copy()
-        self.data[self.add_prefix("seen")] = type(self).state(row)
+        self.data[self.add_prefix("seen")] = self.state(row)
 
 
 class ReasonForm(forms.Form):
@@ -166,7 +166,8 @@ class VerbAdmin(admin.ModelAdmin):
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
         form.verb = staticmethod(partial(self._act, request, obj))
-        form.state = staticmethod(self.state_of)
+        if obj is not None and self.has_change_permission(request, obj):
+            form.state = staticmethod(self.state_of)
         return form
 
     def _act(self, request: HttpRequest, obj: Any, form: VerbForm) -> models.Model:
