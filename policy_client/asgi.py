@@ -1,0 +1,153 @@
+"""The middleware for ASGI: pure, so streams and background work pass through untouched.
+
+Under Starlette and FastAPI the decision comes after routing (see `policy_client.starlette`). An application without
+their router is decided by path, against the routes that the policies name.
+"""
+
+import asyncio
+import functools
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import Token
+from importlib import import_module
+from typing import Any
+
+from policy_client.answer import Headers
+from policy_client.call import Call
+from policy_client.client import PolicyClient
+from policy_client.default import process_client
+from policy_client.plan import Entry
+from policy_client.request_parts import read_body_headers, read_cookies, read_query
+from policy_client.visit import Identify, Visit, current, wanted
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+KEY = "policy_client.visit"
+
+
+class AsgiVisit(Visit):
+    """A request of an ASGI application; `request` is its scope."""
+
+    __slots__ = ()
+
+    def route(self) -> str | None:
+        return None
+
+    def describe(self, call: Call, entry: Entry) -> None:
+        scope = self.request
+        wants = wanted(entry.needs)
+        call.path = scope.get("path", "")
+        if wants.headers or wants.cookies or entry.guards or (wants.ip and self.client.proxies):
+            call.headers = read_headers(scope)
+            if wants.cookies:
+                call.cookies = read_cookies(call.headers.get("cookie", ""))
+            if entry.guards:
+                read_body_headers(call, call.headers)
+        if wants.ip:
+            remote = (scope.get("client") or (None,))[0]
+            call.ip = self.client.proxies.client(remote, call.headers.get("x-forwarded-for"))
+        if wants.query:
+            call.query = read_query(scope.get("query_string", b"").decode("latin-1"))
+        if wants.path_params:
+            call.path_params = scope.get("path_params", {})
+
+
+class PolicyMiddleware:
+    """`app.add_middleware(PolicyMiddleware, client=client)`, or around any ASGI application.
+
+    `client` is by default that of the process. `identify(request)` says who calls; it gets a Starlette Request where
+    Starlette is, else the scope, and may be a coroutine function.
+    """
+
+    def __init__(self, app: App, client: PolicyClient | None = None, identify: Identify | None = None) -> None:
+        self.app = app
+        self.client = client or process_client()
+        self.identify = identify
+        self._visit: type[AsgiVisit] = AsgiVisit
+        if "starlette.routing" in sys.modules:
+            adapter = import_module("policy_client.starlette")
+            adapter.hook_routing()
+            self.client.runs_in(adapter.framework())
+            self._visit = adapter.StarletteVisit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        visit = self._visit(scope, scope["method"], self.client, self.identify)
+        scope[KEY] = visit
+        token: Token[Visit | None] = current.set(visit)
+        try:
+            if "app" in scope or has_routes(self.app):
+                await self.app(scope, receive, send)
+            else:
+                await self._by_path(visit, scope, receive, send)
+        finally:
+            current.reset(token)
+
+    async def _by_path(self, visit: AsgiVisit, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        entry = self.client.entry_for_path(scope["method"], path)
+        if entry is None:
+            await self.app(scope, receive, send)
+        else:
+            await serve(visit, entry, self.app, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start with the worker process, and hand over the last counts when it ends."""
+        self.client.start()
+        await self.app(scope, receive, send)
+        # In a thread, because the console may be slow; there is no loop of asyncio's under other runners.
+        await asyncio.to_thread(self.client.flush)
+
+
+async def serve(visit: AsgiVisit, ask: str | Entry | None, app: App, receive: Receive, send: Send) -> None:
+    """Decide, then answer a denial or let `app` answer with our headers. `ask` is what `Visit.adecide` takes."""
+    if (await visit.adecide(ask)).allowed:
+        headers = encoded(visit.headers())
+        await app(visit.request, receive, functools.partial(_send, send, headers) if headers else send)
+        return
+    answer = visit.answer()
+    told = [*answer.headers, ("Content-Length", str(len(answer.body)))]
+    await send({"type": "http.response.start", "status": answer.status, "headers": encoded(told)})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _send(send: Send, headers: list[tuple[bytes, bytes]], message: Message) -> None:
+    if message["type"] == "http.response.start":
+        message = {**message, "headers": [*message.get("headers", ()), *headers]}
+    await send(message)
+
+
+def encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI wants them."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
+
+
+def read_headers(scope: Scope) -> dict[str, str]:
+    """The request's headers by lower-case name; repeated ones joined as the RFCs say."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope.get("headers", ()):
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name in headers:
+            value = headers[name] + ("; " if name == "cookie" else ",") + value
+        headers[name] = value
+    return headers
+
+
+def has_routes(app: Any) -> bool:
+    """Whether a router that says what it found is at the end of this chain of middlewares."""
+    for _ in range(100):
+        if app is None:
+            return False
+        if hasattr(app, "routes"):
+            return True
+        app = getattr(app, "app", None)
+    return False

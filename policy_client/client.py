@@ -1,0 +1,287 @@
+"""The client of one service process: holds the plan in force, decides calls, reports what was decided.
+
+On the path of a call there is the decision, the store, and one addition to a counter. Everything else happens in one
+background thread, which is started by the first call of a process and again in each child after a fork.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Self
+from weakref import WeakSet
+
+from policy_client.call import Call
+from policy_client.claim import Claim
+from policy_client.decision import Decision, allow, conclude, prepare, store_failed
+from policy_client.errors import StoreFailed
+from policy_client.identity import TrustedProxies
+from policy_client.options import Mode, Options
+from policy_client.plan import Entry
+from policy_client.refresh import Refresher
+from policy_client.snapshot import Snapshot
+from policy_client.source import Source, open_source
+from policy_client.status import Health, Status
+from policy_client.stores import Store, open_store
+from policy_client.telemetry import Counters, Reporter, by_rule, rfc3339
+from policy_client.version import __version__
+from policy_client.visit import Identify
+from policy_client.worker import Worker
+
+logger = logging.getLogger("policy_client")
+
+REMARKABLE = frozenset({"unknown_endpoint", "internal_error"})
+
+
+class PolicyClient:
+    """Decides calls by the bundle of `source`, with counters in `store`.
+
+    `source` None is mode off: every call is allowed. `identify(request) -> Identity` tells adapters who calls.
+    `clock` gives seconds since the epoch. Nothing here raises to the caller because of trouble of our own.
+    """
+
+    def __init__(
+        self,
+        source: Source | None,
+        store: Store,
+        *,
+        options: Options = Options(),  # noqa: B008 - frozen
+        identify: Identify | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.options = options
+        self.identify = identify
+        self.framework = "python"
+        self.proxies = TrustedProxies(options.trusted_proxies)
+        self._off = source is None or options.mode is Mode.OFF
+        self._store = store
+        self._clock = clock
+        self._health = Health(lambda: store.degraded)
+        self._counters = Counters()
+        self._starting = threading.Lock()
+        self._talking = threading.Lock()
+        self._started = False
+        self._refresher: Refresher | None = None
+        self._worker: Worker | None = None
+        self._source = None if self._off else source
+        if self._source is not None:
+            self._refresher = Refresher(
+                self._source,
+                snapshot=Snapshot(options.snapshot) if options.snapshot else None,
+                poll_seconds=options.poll_seconds,
+                clock=clock,
+                mode="shadow" if options.mode is Mode.SHADOW else "enforce",
+            )
+            self._reporter = Reporter(self._source)
+            self._worker = Worker(poll=self._poll, beat=self._beat, clock=time.monotonic)
+            _clients.add(self)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, *, identify: Identify | None = None) -> Self:
+        """A client for the `POLICY_…` variables; raises Misconfigured. Without POLICY_CONSOLE_URL it is off."""
+        return cls.from_options(Options.from_env(environ), identify=identify)
+
+    @classmethod
+    def from_options(cls, options: Options, *, identify: Identify | None = None, source: Source | None = None) -> Self:
+        """A client for options that passed the gate, with the source and store that they name."""
+        if source is None and options.console_url:
+            source = open_source(options.console_url, options.service_key)
+        if source is None:
+            logger.warning("no POLICY_CONSOLE_URL: policies are off, every call is allowed")
+        elif options.mode is Mode.OFF:
+            logger.warning("POLICY_MODE is off: every call is allowed")
+        store = open_store(options.store_url, timeout_ms=options.store_timeout_ms)
+        return cls(source, store, options=options, identify=identify)
+
+    def decide(self, call: Call, entry: Entry | None = None) -> Decision:
+        """Decide one call and count it. `entry` saves the look-up for whoever has asked `entry_for`. Never raises."""
+        try:
+            claim = self._prepare(call, entry)
+            if isinstance(claim, Decision):
+                return self._done(claim, call)
+            try:
+                decision = conclude(claim, self._store.take(claim), self._clock())
+            except StoreFailed as failed:
+                return self._done(self._without_store(claim, failed), call)
+            self._health.store_answered()
+        except Exception as error:
+            decision = self._stumbled(error)
+        return self._done(decision, call)
+
+    async def adecide(self, call: Call, entry: Entry | None = None) -> Decision:
+        """`decide` for coroutines."""
+        try:
+            claim = self._prepare(call, entry)
+            if isinstance(claim, Decision):
+                return self._done(claim, call)
+            try:
+                decision = conclude(claim, await self._store.atake(claim), self._clock())
+            except StoreFailed as failed:
+                return self._done(self._without_store(claim, failed), call)
+            self._health.store_answered()
+        except Exception as error:
+            decision = self._stumbled(error)
+        return self._done(decision, call)
+
+    def entry_for(self, endpoint: str | None, method: str = "", route: str | None = None) -> Entry | None:
+        """What holds for an endpoint at this moment, so that an adapter knows what to gather; None without a bundle."""
+        if not self._started:
+            self.start()
+        held = self._refresher.held if self._refresher is not None else None
+        return None if held is None else held.plan.entry_for(endpoint, method, route)
+
+    def entry_for_path(self, method: str, path: str) -> Entry | None:
+        """What holds for a path where no framework names the route; None also where no policy matches it."""
+        if not self._started:
+            self.start()
+        held = self._refresher.held if self._refresher is not None else None
+        return None if held is None else held.plan.entry_for_path(method, path)
+
+    def ready(self) -> bool:
+        """Whether calls are decided by a bundle (true in mode off, where there is nothing to wait for)."""
+        if not self._started:
+            self.start()
+        return self._refresher is None or self._refresher.held is not None
+
+    def start(self) -> None:
+        """Read the snapshot and start the background thread of this process; does nothing the second time."""
+        with self._starting:
+            if self._started:
+                return
+            if self._refresher is not None and self._worker is not None:
+                self._refresher.load()
+                self._worker.start()
+            self._started = True
+
+    def refresh(self) -> Status:
+        """Fetch once, now, in the caller's thread; says what came of it."""
+        self._poll()
+        return self.status()
+
+    def flush(self) -> None:
+        """Hand over what was counted so far, now, in the caller's thread."""
+        if self._started:
+            self._beat()
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Stop the thread, hand over what was counted, let go of connections. A later call starts anew."""
+        with self._starting:
+            started, self._started = self._started, False
+            # A thread that still waits for the network keeps the connection; it ends by itself, with the process.
+            if self._worker is not None and self._worker.stop(timeout) and self._source is not None:
+                if started:
+                    self._beat()
+                self._source.close()
+        self._store.close()
+
+    def status(self) -> Status:
+        """What the client runs on and what troubles it, for health pages and people."""
+        held = self._refresher.held if self._refresher is not None else None
+        success = self._refresher.last_success if self._refresher is not None else None
+        bundle = held.bundle if held is not None else None
+        if held is not None:
+            self._health.forget_known(held.plan)
+        return Status(
+            mode=self._mode(),
+            instance=self.instance,
+            place=self._source.place if self._source is not None else None,
+            service=bundle.service if bundle else None,
+            environment=bundle.environment if bundle else None,
+            active_generation=bundle.generation if bundle else None,
+            active_version=bundle.version if bundle else None,
+            from_snapshot=held is not None and not held.fresh,
+            last_success=None if success is None else rfc3339(success),
+            error=(self._refresher.trouble if self._refresher is not None else None) or self._health.trouble(),
+            store_failures=self._health.store_failures,
+            internal_errors=self._health.stumbles,
+            unknown_endpoints=self._health.unknown,
+            uncounted=self._counters.lost,
+        )
+
+    @property
+    def instance(self) -> str:
+        """The name of this process, as the console lists it."""
+        return f"{self.options.instance_name()}:{os.getpid()}"
+
+    def runs_in(self, framework: str) -> None:
+        """An adapter's word about the framework around, for the heartbeat."""
+        self.framework = framework
+
+    def identity_failed(self, error: Exception) -> None:
+        """An adapter's report that `identify` raised; the call goes on without an identity."""
+        self._health.identity_failed(error)
+
+    def _prepare(self, call: Call, entry: Entry | None) -> Claim | Decision:
+        if not self._started:
+            self.start()
+        refresher = self._refresher
+        if refresher is None:
+            return allow("mode_off")
+        held = refresher.held
+        if held is None:
+            return allow("no_bundle")
+        return prepare(held.plan, call, self._clock(), entry)
+
+    def _done(self, decision: Decision, call: Call) -> Decision:
+        self._counters.record(decision, self._clock())
+        if decision.reason in REMARKABLE:
+            self._health.remark(decision.reason, getattr(call, "endpoint", None))
+        return decision
+
+    def _without_store(self, claim: Claim, failed: StoreFailed) -> Decision:
+        self._health.store_failed(failed)
+        return store_failed(claim, self._clock())
+
+    def _stumbled(self, error: Exception) -> Decision:
+        self._health.stumbled(error)
+        return allow("internal_error")
+
+    def _mode(self) -> str:
+        return "off" if self._off else (self.options.mode.value or "enforce")
+
+    def _poll(self) -> float:
+        if self._refresher is None:
+            return self.options.poll_seconds
+        with self._talking:
+            return self._refresher.poll()
+
+    def _beat(self) -> None:
+        """One heartbeat, with what was counted since the last one."""
+        if self._source is None:
+            return
+        status = self.status()
+        head = {
+            "instance": status.instance,
+            "client_version": __version__,
+            "framework": self.framework,
+            "active_version": status.active_version,
+            "last_success": status.last_success,
+            "error": None if status.error is None else status.error.to_wire(),
+        }
+        with self._talking:
+            outcome = self._reporter.beat(head, lambda: by_rule(self._counters.drain()))
+        self._health.reported(outcome)
+        self._health.forget_mended()
+
+    def after_fork(self) -> None:
+        """In a child: the plan stays, thread, connections and counts are the parent's. Called by the interpreter."""
+        self._starting = threading.Lock()
+        self._talking = threading.Lock()
+        self._started = False
+        self._counters = Counters()
+        if self._source is not None and self._worker is not None:
+            self._source.close()
+            self._reporter = Reporter(self._source)
+            self._worker.after_fork()
+
+
+_clients: WeakSet[PolicyClient] = WeakSet()
+
+
+def _after_fork() -> None:
+    for client in list(_clients):
+        client.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

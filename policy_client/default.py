@@ -1,0 +1,58 @@
+"""The client that is asked where none was given: the installed one, Django's, else one from the environment."""
+
+import importlib
+import logging
+import sys
+import threading
+
+from policy_client.client import PolicyClient
+from policy_client.errors import Misconfigured
+from policy_client.options import Options
+from policy_client.stores.memory import MemoryStore
+
+logger = logging.getLogger("policy_client")
+
+_installed: PolicyClient | None = None
+_making = threading.Lock()
+
+
+def install(client: PolicyClient | None) -> None:
+    """Make a client the one that `@protect` and the middlewares use where none is given; None takes it away."""
+    global _installed  # noqa: PLW0603 - one per process is what it is for
+    _installed = client
+
+
+def process_client() -> PolicyClient:
+    """The client of this process, made where it is first asked for; raises Misconfigured."""
+    if _installed is not None:
+        return _installed
+    with _making:
+        client = installed() or _make()
+        install(client)
+    return client
+
+
+def installed() -> PolicyClient | None:
+    """The client that was installed or made, if any."""
+    return _installed
+
+
+def default_client() -> PolicyClient:
+    """`process_client` for the path of a call: wrong settings leave policies off, loudly, and raise nothing."""
+    if _installed is not None:
+        return _installed
+    try:
+        return process_client()
+    except Misconfigured as error:
+        logger.critical("policies are off: %s", error)
+        off = PolicyClient(None, MemoryStore(), options=Options())
+        install(off)
+        return off
+
+
+def _make() -> PolicyClient:
+    if "django.conf" in sys.modules:
+        client: PolicyClient | None = importlib.import_module("policy_client.django").client_from_settings()
+        if client is not None:
+            return client
+    return PolicyClient.from_env()

@@ -1,0 +1,114 @@
+"""A request of Django as the decision sees it; DRF's views included."""
+
+from typing import Any
+
+import django
+from django.core.exceptions import SynchronousOnlyOperation
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from policy_client.call import Call
+from policy_client.client import PolicyClient
+from policy_client.default import default_client
+from policy_client.plan import Entry
+from policy_client.request_parts import read_body_headers, read_cookies, read_query
+from policy_client.views import Protection
+from policy_client.visit import Visit, wanted
+
+FRAMEWORK = f"django {django.get_version()}"
+KEY = "policy_client_visit"
+
+
+class DjangoVisit(Visit):
+    """A request of Django; `request` is its HttpRequest, also where DRF has wrapped it."""
+
+    __slots__ = ("rest",)
+
+    def __init__(self, request: HttpRequest, client: PolicyClient) -> None:
+        super().__init__(request, request.method or "", client)
+        self.rest: Any = None  # DRF's request, once its authentication has run
+
+    def route(self) -> str | None:
+        match = self.request.resolver_match
+        return None if match is None or match.route is None else "/" + match.route
+
+    def describe(self, call: Call, entry: Entry) -> None:
+        meta = self.request.META
+        wants = wanted(entry.needs)
+        call.path = self.request.path_info
+        if wants.headers or entry.guards:
+            call.headers = read_headers(meta)
+            if entry.guards:
+                read_body_headers(call, call.headers)
+        if wants.ip:
+            call.ip = self.client.proxies.client(meta.get("REMOTE_ADDR"), meta.get("HTTP_X_FORWARDED_FOR"))
+        if wants.cookies:
+            call.cookies = read_cookies(meta.get("HTTP_COOKIE", ""))
+        if wants.query:
+            call.query = read_query(meta.get("QUERY_STRING", ""))
+        if wants.path_params and self.request.resolver_match is not None:
+            call.path_params = self.request.resolver_match.kwargs
+
+    def subject(self) -> Any:
+        return self.rest or self.request
+
+    def user(self) -> str | None:
+        try:
+            return name_of(getattr(self.rest or self.request, "user", None))
+        except SynchronousOnlyOperation as error:
+            # A plain function that an async view calls, before anybody has asked who the user is.
+            self.client.identity_failed(error)
+            return None
+
+    async def auser(self) -> str | None:
+        if self.rest is None and hasattr(self.request, "auser"):
+            return name_of(await self.request.auser())
+        return self.user()
+
+    def awaits(self) -> bool:
+        match = self.request.resolver_match
+        return match is not None and bool(getattr(getattr(match.func, "view_class", None), "view_is_async", False))
+
+    def refusal(self) -> HttpResponse:
+        answer = self.answer()
+        response = HttpResponse(answer.body, status=answer.status)
+        for name, value in answer.headers:
+            response.headers[name] = value
+        return response
+
+    def grant(self, response: Any) -> Any:
+        if isinstance(response, HttpResponseBase):
+            for name, value in self.headers():
+                response.headers[name] = value
+        return response
+
+
+def name_of(user: Any) -> str | None:
+    """Who is logged in, as rules count it: the primary key, which a change of name does not change."""
+    if user is None or not getattr(user, "is_authenticated", False):
+        return None
+    return str(user.pk) if getattr(user, "pk", None) is not None else str(user)
+
+
+def read_headers(meta: dict[str, Any]) -> dict[str, str]:
+    """The request's headers by lower-case name."""
+    headers = {name[5:].replace("_", "-").lower(): value for name, value in meta.items() if name.startswith("HTTP_")}
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if meta.get(name):
+            headers[name.replace("_", "-").lower()] = str(meta[name])
+    return headers
+
+
+def arrive(request: Any, protection: Protection) -> tuple[Visit, bool]:
+    """The visit of a request, and whether a function with this protection is the view that answers it."""
+    rest = request if not isinstance(request, HttpRequest) else None
+    plain: HttpRequest = request if rest is None else request._request
+    visit: DjangoVisit | None = getattr(plain, KEY, None)
+    if visit is None:
+        client = protection.client or default_client()
+        client.runs_in(FRAMEWORK)
+        visit = DjangoVisit(plain, client)
+        setattr(plain, KEY, visit)
+    visit.rest = rest or visit.rest
+    match = plain.resolver_match
+    return visit, match is not None and visit.enter(match.func, protection)

@@ -1,0 +1,53 @@
+"""Which adapter knows a request, by the request's class, without importing a framework that is not there."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
+from weakref import WeakKeyDictionary
+
+from policy_client.views import Protection
+from policy_client.visit import Visit
+
+# Where the request classes of the frameworks are defined, and who adapts them.
+ADAPTERS = {
+    ("django.http.request", "HttpRequest"): "policy_client.django",
+    ("rest_framework.request", "Request"): "policy_client.django",
+    ("starlette.requests", "HTTPConnection"): "policy_client.starlette",
+}
+
+
+class Adapter(Protocol):
+    """What an adapter module has."""
+
+    def arrive(self, request: Any, protection: Protection) -> tuple[Visit, bool]:
+        """The visit of a request, and whether a function with this protection is the view that answers it."""
+
+
+def find(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Adapter] | None:
+    """The request among a view's arguments: the first, the second behind `self`, or `request=`; with its adapter."""
+    for candidate in args[:2]:
+        adapter = adapter_of(type(candidate))
+        if adapter is not None:
+            return candidate, adapter
+    candidate = kwargs.get("request")
+    adapter = None if candidate is None else adapter_of(type(candidate))
+    return None if adapter is None else (candidate, adapter)
+
+
+_adapters: WeakKeyDictionary[type, Adapter | None] = WeakKeyDictionary()
+
+
+def adapter_of(kind: type) -> Adapter | None:
+    """The adapter of a class of requests, None for any other class."""
+    try:
+        return _adapters[kind]
+    except KeyError:
+        return _adapters.setdefault(kind, _look(kind))
+
+
+def _look(kind: type) -> Adapter | None:
+    for base in kind.__mro__:
+        module = ADAPTERS.get((base.__module__, base.__name__))
+        if module is not None:
+            return cast(Adapter, importlib.import_module(module))
+    return None

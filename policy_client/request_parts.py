@@ -1,0 +1,34 @@
+"""Parts of a request that every adapter reads in the same way, so that a rule means the same in every framework."""
+
+from collections.abc import Mapping
+from http.cookies import _unquote
+from urllib.parse import parse_qsl
+
+from policy_client.call import Call
+
+MAX_QUERY_FIELDS = 1000
+
+
+def read_body_headers(call: Call, headers: Mapping[str, str]) -> None:
+    """What guards ask about a body before it is read."""
+    length = headers.get("content-length", "")
+    call.content_length = int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else None
+    call.content_type = headers.get("content-type")
+
+
+def read_query(query: str) -> dict[str, str]:
+    """The fields of a query; of several with the same name the last."""
+    try:
+        return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS))
+    except ValueError:
+        return {}
+
+
+def read_cookies(header: str) -> dict[str, str]:
+    """The cookies as browsers send them, which is not always what the RFC says."""
+    cookies = {}
+    for chunk in header.split(";"):
+        name, equals, value = chunk.partition("=")
+        if equals and name.strip():
+            cookies[name.strip()] = _unquote(value.strip())
+    return cookies

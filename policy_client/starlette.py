@@ -1,0 +1,145 @@
+"""Starlette and FastAPI: where the router has found a route, and how a request becomes a call.
+
+The decision comes after routing, so that it knows the route and leaves 404 and 405 alone. The one place between router
+and view that every route passes (those of included routers, mounts and hosts, and routes added while the service
+runs) is the `handle` of the route's class. `hook_routing` steps in there, for requests that passed our middleware.
+"""
+
+import functools
+import sys
+from typing import Any
+
+from starlette import __version__
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from policy_client.asgi import KEY, AsgiVisit, encoded, has_routes, serve
+from policy_client.default import default_client
+from policy_client.views import Protection, answers, protection_of
+from policy_client.visit import Visit
+
+PREFIX = "policy_client.prefix"
+
+
+class StarletteVisit(AsgiVisit):
+    """A request that a router of Starlette or FastAPI gives to a route; `template` is that route's."""
+
+    __slots__ = ("template",)
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.template: str | None = None
+
+    def route(self) -> str | None:
+        return self.template
+
+    def subject(self) -> Any:
+        return Request(self.request)
+
+    def user(self) -> str | None:
+        user = self.request.get("user")
+        if not getattr(user, "is_authenticated", False):
+            return None
+        for name in ("identity", "display_name"):
+            try:
+                value = getattr(user, name, None)
+            except NotImplementedError:  # Starlette's BaseUser leaves both to its heirs
+                continue
+            if value:
+                return str(value)
+        return None
+
+    def refusal(self) -> Response:
+        answer = self.answer()
+        response = Response(answer.body, answer.status)
+        response.raw_headers.extend(encoded(answer.headers))
+        return response
+
+    def grant(self, response: Any) -> Any:
+        taker = response if isinstance(response, Response) else self.merged
+        if taker is not None:
+            taker.raw_headers.extend(encoded(self.headers()))
+        return response
+
+
+def framework() -> str:
+    """What the heartbeat calls it."""
+    fastapi = sys.modules.get("fastapi")
+    return f"starlette {__version__}" if fastapi is None else f"fastapi {fastapi.__version__}"
+
+
+def arrive(request: HTTPConnection, protection: Protection) -> tuple[Visit, bool]:
+    """The visit of a request, and whether a function with this protection is the view that answers it."""
+    scope = request.scope
+    visit = scope.get(KEY)
+    if visit is None:
+        client = protection.client or default_client()
+        client.runs_in(framework())
+        visit = scope[KEY] = StarletteVisit(scope, scope.get("method", ""), client)
+    return visit, visit.enter(scope.get("endpoint"), protection)
+
+
+def hook_routing() -> None:
+    """Step in between router and view, in this process and once."""
+    classes: list[type[BaseRoute]] = [Route]
+    fastapi = sys.modules.get("fastapi.routing")
+    if fastapi is not None:
+        classes.append(fastapi.APIRoute)
+    for kind in classes:
+        _hook(kind, _handle_route)
+    _hook(Mount, _handle_mount)
+
+
+def _hook(kind: type[BaseRoute], step: Any) -> None:
+    original = vars(kind).get("handle")
+    if original is None or getattr(original, KEY, False):
+        return
+
+    @functools.wraps(original)
+    async def handle(self: BaseRoute, scope: Scope, receive: Receive, send: Send) -> None:
+        await step(self, functools.partial(original, self), scope, receive, send)
+
+    setattr(handle, KEY, True)
+    kind.handle = handle  # type: ignore[method-assign]
+
+
+async def _handle_route(route: Route, original: Any, scope: Scope, receive: Receive, send: Send) -> None:
+    visit = scope.get(KEY)
+    if not isinstance(visit, StarletteVisit) or visit.settled:
+        await original(scope, receive, send)
+        return
+    chosen = _effective(route, scope)
+    view = scope.get("endpoint")
+    if (chosen.methods and visit.method not in chosen.methods) or not answers(view, visit.method):
+        visit.skipped = True
+        await original(scope, receive, send)
+        return
+    visit.request = scope  # a middleware in between may have made a copy
+    visit.template = scope.get(PREFIX, "") + chosen.path
+    protection = protection_of(view, visit.method)
+    if protection is not None and protection.client is not None:
+        visit.client = protection.client
+    await serve(visit, None if protection is None else protection.name, original, receive, send)
+
+
+async def _handle_mount(mount: Mount, original: Any, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] != "http":
+        await original(scope, receive, send)
+        return
+    prefix = scope[PREFIX] = scope.get(PREFIX, "") + mount.path
+    visit = scope.get(KEY)
+    if not isinstance(visit, StarletteVisit) or visit.settled or has_routes(getattr(mount, "_base_app", mount.app)):
+        await original(scope, receive, send)
+        return
+    # What is mounted has no routes of its own that we know of (static files, another framework): all of it is one.
+    visit.request = scope
+    visit.template = prefix + "/{path:path}"
+    await serve(visit, None, original, receive, send)
+
+
+def _effective(route: Route, scope: Scope) -> Any:
+    """The route as its router sees it: FastAPI keeps what an included router adds (the prefix) beside the route."""
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    return context if context is not None and context.original_route is route else route

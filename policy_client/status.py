@@ -1,0 +1,140 @@
+"""What a client says about itself, and the states that it remembers in order to say it."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from policy_client.plan import Plan
+from policy_client.source import Delivered, Undelivered
+
+MAX_NAMES = 100
+
+logger = logging.getLogger("policy_client")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong, with a code for machines. Goes into `status()` and the heartbeat as it is."""
+
+    code: str
+    message: str
+    errors: dict[str, list[str]] | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        wire: dict[str, Any] = {"code": self.code, "message": self.message}
+        return wire if not self.errors else {**wire, "errors": self.errors}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """`mode` is enforce, shadow or off; `error` what is wrong now, None if nothing; times are RFC 3339 UTC."""
+
+    mode: str
+    instance: str
+    place: str | None
+    service: str | None
+    environment: str | None
+    active_generation: int | None
+    active_version: int | None
+    from_snapshot: bool
+    last_success: str | None
+    error: Trouble | None
+    store_failures: int
+    internal_errors: int
+    unknown_endpoints: tuple[str, ...]
+    uncounted: int
+
+    def to_wire(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Health:
+    """Troubles other than those of the bundle. One log line where a state changes, however many calls see it.
+
+    Its numbers are for people and are not worth a lock: two threads that stumble at once may count as one.
+    """
+
+    def __init__(self, degraded: Callable[[], str | None]) -> None:
+        self._degraded = degraded
+        self._store_trouble: str | None = None
+        self._stumble: str | None = None
+        self._identity: str | None = None
+        self._report: str | None = None
+        self._unknown: dict[str, None] = {}
+        self._seen = (0, 0)
+        self.store_failures = 0
+        self.stumbles = 0
+        self.identity_failures = 0
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Names that code uses and no policy has."""
+        return tuple(self._unknown)
+
+    def trouble(self) -> Trouble | None:
+        """The worst of what is wrong."""
+        if self._store_trouble is not None:
+            return Trouble("store_failed", self._store_trouble)
+        if self._stumble is not None:
+            return Trouble("internal_error", self._stumble)
+        if self._identity is not None:
+            return Trouble("identity_failed", self._identity)
+        degraded = self._degraded()
+        if degraded is not None:
+            return Trouble("degraded", degraded)
+        if self._unknown:
+            return Trouble("unknown_endpoint", f"No policy has an endpoint named {', '.join(self._unknown)}.")
+        return None
+
+    def store_failed(self, error: Exception) -> None:
+        self.store_failures += 1
+        if self._store_trouble is None:
+            logger.warning("the store of the counters fails, calls pass uncounted: %s", error)
+        self._store_trouble = str(error)
+
+    def store_answered(self) -> None:
+        if self._store_trouble is not None:
+            self._store_trouble = None
+            logger.info("the store of the counters answers again")
+
+    def stumbled(self, error: Exception) -> None:
+        self.stumbles += 1
+        message = f"{type(error).__name__}: {error}"
+        if self._stumble is None:
+            logger.error("a call could not be decided and passes: %s", message, exc_info=error)
+        self._stumble = message
+
+    def identity_failed(self, error: Exception) -> None:
+        self.identity_failures += 1
+        message = f"identify() raised {type(error).__name__}: {error}"
+        if self._identity is None:
+            logger.error("%s; calls go on without an identity", message, exc_info=error)
+        self._identity = message
+
+    def remark(self, reason: str, endpoint: str | None) -> None:
+        if reason == "unknown_endpoint" and endpoint not in self._unknown and len(self._unknown) < MAX_NAMES:
+            self._unknown[str(endpoint)] = None
+            logger.warning("no policy has an endpoint named %r; its calls are allowed", endpoint)
+
+    def forget_known(self, plan: Plan) -> None:
+        """A name that a policy has by now is no trouble any more."""
+        for name in self.unknown:
+            if plan.entry_for(name).reason != "unknown_endpoint":
+                self._unknown.pop(name, None)
+
+    def forget_mended(self) -> None:
+        """Called after each heartbeat: what did not happen again since the one before is over."""
+        seen, self._seen = self._seen, (self.stumbles, self.identity_failures)
+        if seen[0] == self.stumbles:
+            self._stumble = None
+        if seen[1] == self.identity_failures:
+            self._identity = None
+
+    def reported(self, outcome: Delivered | Undelivered) -> None:
+        code = outcome.code if isinstance(outcome, Undelivered) else None
+        if code != self._report and isinstance(outcome, Undelivered):
+            logger.warning("the console does not take the heartbeat (%s): %s", code, outcome.message)
+        elif code != self._report:
+            logger.info("the console takes the heartbeat again")
+        self._report = code

@@ -1,0 +1,124 @@
+"""What a view says about itself: the name that `@protect` gave it, and the methods that it answers.
+
+A decorated function may lie under other decorators, in a class, or behind `as_view()`; it is found all the same, so
+that a middleware knows the name before it decides.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+MARK = "__policy__"
+DEPTH = 50  # decorators on one view; more is a circle
+
+
+class Protection:
+    """What `@protect` leaves on a function: the endpoint's name, and the client if one was given."""
+
+    __slots__ = ("client", "name")
+
+    def __init__(self, name: str, client: Any = None) -> None:
+        self.name = name
+        self.client = client
+
+    def __repr__(self) -> str:
+        return f"protect({self.name!r})"
+
+
+def protection_of(view: Any, method: str) -> Protection | None:
+    """The protection of what answers `method` (as in GET) in this view, the outermost if there are several."""
+    return _about(view, method)[0]
+
+
+def answers(view: Any, method: str) -> bool:
+    """Whether the view is known to have an answer for this method; False means that it will say 405."""
+    return _about(view, method)[1]
+
+
+_known: WeakKeyDictionary[Any, dict[str, tuple[Protection | None, bool]]] = WeakKeyDictionary()
+
+
+def _about(view: Any, method: str) -> tuple[Protection | None, bool]:
+    try:
+        known = _known.setdefault(view, {})
+    except TypeError:  # something callable that cannot be remembered
+        return _look(view, method)
+    found = known.get(method)
+    if found is None:
+        found = _look(view, method)
+        if len(known) < 16:  # a method is whatever the caller says
+            known[method] = found
+    return found
+
+
+def _look(view: Any, method: str) -> tuple[Protection | None, bool]:
+    protection: Protection | None = None
+    for layer in _layers(view, method):
+        if protection is None:
+            protection = getattr(layer, MARK, None)
+        if not _lets_pass(layer, method):
+            return protection, False
+    return protection, True
+
+
+def _layers(view: Any, method: str) -> Iterator[Any]:
+    """The view and what it wraps, from outside in; of a class, what answers the method."""
+    layer = view
+    for _ in range(DEPTH):
+        if layer is None:
+            return
+        yield layer
+        owner = layer if inspect.isclass(layer) else getattr(layer, "cls", None) or getattr(layer, "view_class", None)
+        if owner is not None:
+            yield from _class_layers(owner, getattr(layer, "actions", None), method)
+            return
+        layer = _inner(layer)
+
+
+def _class_layers(owner: type, actions: dict[str, str] | None, method: str) -> Iterator[Any]:
+    """The handlers of a class-based view; `actions` is how a DRF viewset names them."""
+    yield from _layers(getattr(owner, "dispatch", None), method)
+    yield from _layers(_handler(owner, actions, method), method)
+
+
+def _handler(owner: type, actions: dict[str, str] | None, method: str) -> Callable[..., Any] | None:
+    verb = method.lower()
+    names = getattr(owner, "http_method_names", None)
+    if names is not None and verb not in names:
+        return _refuses
+    if actions:
+        verb = actions.get(verb) or (actions.get("get", verb) if verb == "head" else verb)
+    handler = getattr(owner, verb, None)
+    if handler is None and verb == "head":
+        handler = getattr(owner, "get", None)
+    return _refuses if handler is None else handler
+
+
+def _refuses() -> None:
+    """Stands for the handler that a class does not have."""
+
+
+def _lets_pass(layer: Any, method: str) -> bool:
+    """False for a missing handler and for Django's `require_http_methods` and its kin without this method."""
+    if layer is _refuses:
+        return False
+    allowed = _closed_over(layer, "request_method_list")
+    return allowed is None or method in allowed
+
+
+def _inner(layer: Any) -> Any:
+    """What the layer wraps, None if nothing. DRF's `@api_view` does not say so; its handler has it as `func`."""
+    if isinstance(layer, functools.partial):
+        return layer.func
+    if getattr(layer, "__module__", None) == "rest_framework.decorators":
+        return _closed_over(layer, "func")
+    return getattr(layer, "__wrapped__", None)
+
+
+def _closed_over(layer: Any, name: str) -> Any:
+    code = getattr(layer, "__code__", None)
+    if code is None or name not in code.co_freevars:
+        return None
+    return layer.__closure__[code.co_freevars.index(name)].cell_contents

@@ -1,0 +1,210 @@
+"""One request inside a service, as the adapters see it: what the decision may ask about it, and how it is answered.
+
+A framework's adapter is a subclass that turns its request into a Call and a decision into its response. What no rule
+asks for is not gathered. The sync and the async way differ in the lines that await.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from policy_client.answer import Answer, Headers, answer, headers
+from policy_client.call import Call, Identity
+from policy_client.decision import Decision
+from policy_client.plan import Entry
+from policy_client.views import Protection, answers, protection_of
+
+if TYPE_CHECKING:
+    from policy_client.client import PolicyClient
+
+Identify = Callable[[Any], Identity | Awaitable[Identity]]
+
+Ask = str | Entry | None
+"""What a decision is about: an endpoint by name, what was found for the path, or (None) the route of the request."""
+
+NOBODY = Identity()
+
+current: ContextVar["Visit | None"] = ContextVar("policy_client_visit", default=None)
+"""The request that is being answered: protected functions that a view calls are on its caller's account."""
+
+
+class Visit:
+    """`decision` is that of the request as a whole. `entered`: its view has passed its own protection.
+
+    `skipped`: the router's answer will be 404 or 405, which is not decided. `merged` is what takes the headers where a
+    view returns something that is no response.
+    """
+
+    __slots__ = ("client", "decision", "entered", "identify", "merged", "method", "request", "skipped")
+
+    def __init__(self, request: Any, method: str, client: "PolicyClient", identify: Identify | None = None) -> None:
+        self.request = request
+        self.method = method
+        self.client = client
+        self.identify = identify or client.identify
+        self.decision: Decision | None = None
+        self.entered = False
+        self.skipped = False
+        self.merged: Any = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the request as a whole needs no decision any more."""
+        return self.decision is not None or self.skipped
+
+    def enter(self, view: Any, protection: Protection) -> bool:
+        """Whether a protected function that was just called is the view of this request, and not something below."""
+        if self.entered or protection_of(view, self.method) is not protection:
+            return False
+        self.entered = True
+        self.skipped = self.skipped or not answers(view, self.method)
+        return True
+
+    def awaits(self) -> bool:
+        """Whether the framework awaits what a view that is no coroutine function returns."""
+        return False
+
+    def decide(self, ask: Ask) -> Decision:
+        """Decide about the request as a whole."""
+        self.decision = self.ask(self.client, ask)
+        return self.decision
+
+    async def adecide(self, ask: Ask) -> Decision:
+        self.decision = await self.aask(self.client, ask)
+        return self.decision
+
+    def ask(self, client: "PolicyClient", ask: Ask) -> Decision:
+        """A decision about a call of this request's caller."""
+        call, entry = self._call(client, ask)
+        if entry is not None and wanted(entry.needs).who:
+            identity = self._identity(client)
+            self._sign(call, identity, self.user() if asks_user(entry, identity) else None)
+        return client.decide(call, entry)
+
+    async def aask(self, client: "PolicyClient", ask: Ask) -> Decision:
+        call, entry = self._call(client, ask)
+        if entry is not None and wanted(entry.needs).who:
+            identity = await self._aidentity(client)
+            self._sign(call, identity, await self.auser() if asks_user(entry, identity) else None)
+        return await client.adecide(call, entry)
+
+    def _call(self, client: "PolicyClient", ask: Ask) -> tuple[Call, Entry | None]:
+        call = Call(method=self.method)
+        entry: Entry | None
+        if isinstance(ask, Entry):
+            entry = ask
+        else:
+            call.endpoint = ask
+            call.route = self.route() if ask is None else None
+            entry = client.entry_for(ask, self.method, call.route)
+        if entry is not None and (entry.needs or entry.guards):
+            self.describe(call, entry)
+        return call, entry
+
+    def _identity(self, client: "PolicyClient") -> Identity:
+        if self.identify is None:
+            return NOBODY
+        try:
+            identity = self.identify(self.subject())
+            if inspect.isawaitable(identity):
+                getattr(identity, "close", lambda: None)()
+                raise TypeError("it is a coroutine function, but the request is served by synchronous code")
+            return checked(identity)
+        except Exception as error:
+            client.identity_failed(error)
+            return NOBODY
+
+    async def _aidentity(self, client: "PolicyClient") -> Identity:
+        if self.identify is None:
+            return NOBODY
+        try:
+            identity = self.identify(self.subject())
+            return checked(await identity if inspect.isawaitable(identity) else identity)
+        except Exception as error:
+            client.identity_failed(error)
+            return NOBODY
+
+    def _sign(self, call: Call, identity: Identity, user: str | None) -> None:
+        call.user = identity.user or user
+        call.tenant = identity.tenant
+        call.api_key = identity.api_key
+        call.authenticated = identity.authenticated or user is not None
+        call.attributes = identity.attributes
+
+    def subject(self) -> Any:
+        """What `identify` gets: the framework's request."""
+        return self.request
+
+    def route(self) -> str | None:
+        """The template that the framework's router has found, without the mount prefix of the process."""
+        raise NotImplementedError
+
+    def describe(self, call: Call, entry: Entry) -> None:
+        """Fill in what `entry` asks for, except who calls."""
+        raise NotImplementedError
+
+    def user(self) -> str | None:
+        """The framework's authenticated user; None if there is nobody or the framework does not know."""
+        return None
+
+    async def auser(self) -> str | None:
+        return self.user()
+
+    def refusal(self) -> Any:
+        """The denial as the framework's response."""
+        raise NotImplementedError
+
+    def grant(self, response: Any) -> Any:
+        """The view's response, with our headers."""
+        raise NotImplementedError
+
+    def answer(self) -> Answer:
+        """What the denied request is answered, in any framework."""
+        assert self.decision is not None
+        return answer(self.decision, method=self.method)
+
+    def headers(self) -> Headers:
+        """What the answer of the allowed request tells about its limits."""
+        return [] if self.decision is None else headers(self.decision)
+
+
+class Wanted(NamedTuple):
+    """What of a request an entry looks at; `who`: anything that `identify` or the framework's user could tell."""
+
+    who: bool
+    ip: bool
+    headers: bool
+    query: bool
+    cookies: bool
+    path_params: bool
+
+
+@lru_cache(maxsize=4096)
+def wanted(needs: frozenset[str]) -> Wanted:
+    kinds = {need.partition(":")[0] for need in needs}
+    return Wanted(
+        who=not kinds.isdisjoint(("user", "tenant", "api_key", "authenticated", "attr")),
+        ip="ip" in kinds,
+        headers="header" in kinds,
+        query="query" in kinds,
+        cookies="cookie" in kinds,
+        path_params="path" in kinds,
+    )
+
+
+def asks_user(entry: Entry, identity: Identity) -> bool:
+    """Whether the framework must be asked for its user, which may cost a query."""
+    return ("user" in entry.needs and not identity.user) or (
+        "authenticated" in entry.needs and not identity.authenticated
+    )
+
+
+def checked(identity: Any) -> Identity:
+    """What `identify` returned, if it is what it must be; None stands for nobody."""
+    if identity is None:
+        return NOBODY
+    if not isinstance(identity, Identity):
+        raise TypeError(f"it returned {type(identity).__name__}, not an Identity")
+    return identity
