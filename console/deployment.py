@@ -6,7 +6,6 @@ which `manage.py check` prints with its hint and for which the server refuses to
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -17,7 +16,9 @@ from urllib.parse import urlsplit
 
 import environ
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from policy_client.errors import Misconfigured
+from policy_client.identity import TrustedProxies
+
 T = TypeVar("T")
 
 LOG_FORMATS = ("console", "json")
@@ -45,7 +46,7 @@ class Deployment:
     csrf_trusted_origins: list[str]
     database: dict[str, Any]
     redis_url: str | None
-    trusted_proxies: tuple[Network, ...]
+    trusted_proxies: TrustedProxies
     log_format: str
     problems: tuple[Problem, ...]
 
@@ -69,7 +70,7 @@ class Reader:
             return default
         try:
             return parse(raw)
-        except (ValueError, environ.ImproperlyConfigured) as error:
+        except (ValueError, environ.ImproperlyConfigured, Misconfigured) as error:
             self.problems.append(Problem(number, f"{name} cannot be used: {error}", hint))
             return default
 
@@ -88,7 +89,9 @@ def read(variables: Mapping[str, str], var: Path) -> Deployment:
         csrf_trusted_origins=parse_list(variables.get("CSRF_TRUSTED_ORIGINS", "")),
         database=database(reader, var),
         redis_url=reader.get("REDIS_URL", parse_redis_url, None, number=3, hint=redis_hint),
-        trusted_proxies=reader.get("TRUSTED_PROXIES", parse_networks, (), number=4, hint=proxies_hint),
+        trusted_proxies=reader.get(
+            "TRUSTED_PROXIES", TrustedProxies.parse, TrustedProxies(), number=4, hint=proxies_hint
+        ),
         log_format=reader.get("LOG_FORMAT", parse_log_format, "console", number=5, hint=log_hint),
         problems=tuple(reader.problems),
     )
@@ -160,11 +163,6 @@ def parse_boolean(raw: str) -> bool:
 def parse_list(raw: str) -> list[str]:
     """Comma-separated words."""
     return [word.strip() for word in raw.split(",") if word.strip()]
-
-
-def parse_networks(raw: str) -> tuple[Network, ...]:
-    """Comma-separated addresses and CIDR networks."""
-    return tuple(ipaddress.ip_network(word, strict=False) for word in parse_list(raw))
 
 
 def parse_redis_url(raw: str) -> str:

@@ -19,7 +19,7 @@ from django_redis.exceptions import ConnectionInterrupted
 from redis.exceptions import RedisError
 
 from console import metrics
-from console.proxies import network
+from policy_client.identity import canonical_address
 
 WINDOW = 300  # seconds
 FAILURES_PER_ADDRESS = 30
@@ -88,7 +88,7 @@ def limit_failures(view: View) -> View:
 
 def budgets_of(request: HttpRequest) -> list[Budget]:
     """The accounts that this attempt counts on."""
-    budgets = [Budget("address", network(request.META.get("REMOTE_ADDR", "")), FAILURES_PER_ADDRESS)]
+    budgets = [Budget("address", canonical_address(request.META.get("REMOTE_ADDR", "")), FAILURES_PER_ADDRESS)]
     name = request.POST.get("username", "").strip().casefold()
     if name:
         budgets.append(Budget("name", name, FAILURES_PER_NAME))

@@ -42,7 +42,7 @@ MIDDLEWARE = [
     "console.middleware.headers.SecurityHeaders",
     "console.middleware.probes.Probes",
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
+    "console.middleware.statics.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

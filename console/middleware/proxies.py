@@ -3,8 +3,9 @@
 from django.conf import settings
 from django.http import HttpRequest
 
-from console import proxies
 from console.middleware.sandwich import Sandwich
+from console.proxies import client_scheme
+from policy_client.identity import TrustedProxies as Proxies
 
 # Nothing from outside can have this name: what a client sends is called HTTP_….
 SCHEME = "console.forwarded_scheme"
@@ -14,12 +15,10 @@ class TrustedProxies(Sandwich):
     """REMOTE_ADDR becomes the client's address; SECURE_PROXY_SSL_HEADER reads SCHEME."""
 
     def before(self, request: HttpRequest) -> None:
-        client = proxies.client(
-            request.META.get("REMOTE_ADDR", ""),
-            request.META.get("HTTP_X_FORWARDED_FOR", ""),
-            request.META.get("HTTP_X_FORWARDED_PROTO", ""),
-            settings.DEPLOYMENT.trusted_proxies,
-        )
-        request.META["REMOTE_ADDR"] = client.address
-        if client.scheme:
-            request.META[SCHEME] = client.scheme
+        proxies: Proxies = settings.DEPLOYMENT.trusted_proxies
+        peer = request.META.get("REMOTE_ADDR", "")
+        forwarded_for = request.META.get("HTTP_X_FORWARDED_FOR", "")
+        scheme = client_scheme(proxies, peer, forwarded_for, request.META.get("HTTP_X_FORWARDED_PROTO", ""))
+        if scheme:
+            request.META[SCHEME] = scheme
+        request.META["REMOTE_ADDR"] = proxies.client(peer, forwarded_for) or ""

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import ip_network
 
 import pytest
 
@@ -69,7 +68,8 @@ def test_lists_and_networks_are_parsed(tmp_path):
     read = deployment.read(variables, tmp_path)
     assert read.problems == ()
     assert read.allowed_hosts == ["policy.example.com", "policy.internal"]
-    assert read.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("192.0.2.7/32"), ip_network("fd00::/8"))
+    trusted = ["10.1.2.3", "192.0.2.7", "fd00::1", "192.0.2.8"]
+    assert [read.trusted_proxies.trusts(address) for address in trusted] == [True, True, True, False]
     assert not read.embedded
 
 

@@ -10,9 +10,9 @@ from django.http import Http404, HttpResponse
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path
 
-from console.deployment import parse_networks
 from console.middleware.headers import HEADERS
 from console.urls import urlpatterns as console_urls
+from policy_client.identity import TrustedProxies
 
 
 def boom(request):
@@ -60,6 +60,10 @@ def has_security_headers(response):
         ("/missing", 404),
         ("/no-such-page", 404),
         ("/boom", 500),
+        ("/api/docs/", 200),
+        ("/api/schema/", 200),
+        ("/api/v1/nowhere", 404),
+        ("/api/v1/bundle", 401),
     ],
 )
 def test_security_headers_stand_on_every_page_errors_too(door, address, status):
@@ -119,7 +123,7 @@ def test_a_malformed_request_id_is_replaced(door, given):
 
 
 def with_proxies(settings, networks):
-    settings.DEPLOYMENT = replace(settings.DEPLOYMENT, trusted_proxies=parse_networks(networks))
+    settings.DEPLOYMENT = replace(settings.DEPLOYMENT, trusted_proxies=TrustedProxies.parse(networks))
 
 
 def test_forwarded_headers_are_ignored_from_strangers(door):

@@ -6,8 +6,11 @@ import signal
 import subprocess
 import sys
 from http.cookiejar import CookieJar
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, Request, build_opener
+
+import pytest
 
 from tests.conftest import ROOT, foreign
 
@@ -29,6 +32,8 @@ def test_the_printed_login_opens_the_admin(process, free_port, tmp_path):
     with opener.open(f"{url}/static/admin/css/base.css") as style:
         assert style.headers["Content-Type"].startswith("text/css")
         assert style.headers["Content-Security-Policy"]
+    with pytest.raises(HTTPError, match="404"):
+        opener.open(f"{url}/static/no-such-file.css")
     assert running.stop() in {0, -signal.SIGTERM}
 
 
