@@ -19,6 +19,7 @@ from policies.publishing import versions
 from policies.publishing.versions import Version
 from policy_client.bundle import parse_bundle, parse_policy
 from policy_client.jsontext import canonical_json
+from policy_client.rules import parse_rule
 
 SCHEMA = 1
 GENERATION = 1
@@ -206,7 +207,8 @@ def _rules(release: Release, content: dict[str, Any]) -> list[dict[str, Any]]:
         "revision": _revision(release).number,
     }
     came_with = {"mode": release.mode, "rollout": release.rollout, "source": source}
-    return [{**rule, **came_with} for rule in content["rules"]]
+    # Through the client's own types: every field is there, those that a release sets included.
+    return [parse_rule({**rule, **came_with}).to_wire() for rule in content["rules"]]
 
 
 def _revision(release: Release) -> Revision:
