@@ -106,19 +106,26 @@ class MemoryStore:
             if charge:
                 self._charge(takes, states, spent, now)
                 return every, now, spent
+            for state in states:
+                if state is not None:
+                    state.again = True
         return every, now, [_uncharged(counter, one) for (counter, _), one in zip(takes, spent, strict=True)]
 
     def _charge(self, takes: Sequence[Take], states: list[_State | None], spent: list[Spent], now: int) -> None:
+        fresh: list[tuple[Key, _State]] = []
         for state, (ok, used, at), (counter, key) in zip(states, spent, takes):  # noqa: B905 - it costs
-            if not ok:
-                continue
             if state is None:
-                self._add(key, _State(used, at, counter), now)
-            else:
+                if ok:
+                    fresh.append((key, _State(used, at, counter)))
+                continue
+            state.again = True
+            if ok:
                 state.used = used
                 state.at = at
                 state.counter = counter
-                state.again = True
+        # Last, because to make room for them may drop what had run out before it was charged just now.
+        for key, state in fresh:
+            self._add(key, state, now)
 
     def _add(self, key: Key, state: _State, now: int) -> None:
         self._drop_ended(now)

@@ -46,7 +46,7 @@ def denied_after(plan, store, calls):
 
 
 def fields_of(told):
-    return {name: value for name, value in told}
+    return dict(told)
 
 
 # What is told

@@ -1,0 +1,87 @@
+import threading
+
+from policy_client.stores.memory import MemoryStore
+from tests.policy_client.counting import START, Clock, allowed, call_of, claim_of, decide, limit, plan_of
+
+
+def test_threads_are_counted_exactly():
+    plan, store = plan_of(limit(limit=1000, window=86400)), MemoryStore()
+    admitted = []
+
+    def work():
+        admitted.append(allowed(plan, store, 400))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(admitted) == 1000
+
+
+def test_memory_is_bounded_and_tells_what_it_forgot():
+    plan, store = plan_of(limit()), MemoryStore(clock=Clock(), max_keys=1000)
+    for number in range(5000):
+        decide(plan, store, user=f"user-{number}")
+    assert len(store) == 1000
+    assert store.forgotten == 4000
+    assert len(store._ends) <= 2000
+
+
+def test_under_a_flood_of_new_keys_those_in_use_are_forgotten_last():
+    plan, store = plan_of(limit(limit=5, window=3600)), MemoryStore(clock=Clock(), max_keys=1000)
+    assert allowed(plan, store, 5) == 5
+    for number in range(20_000):
+        decide(plan, store, user=f"flood-{number}")
+        if number % 300 == 0:
+            assert not decide(plan, store).allowed
+
+
+def test_what_has_run_out_is_dropped_before_anything_is_forgotten():
+    clock = Clock()
+    store = MemoryStore(clock=clock, max_keys=1000)
+    brief, lasting = plan_of(limit("brief", limit=60, window=60)), plan_of(limit("lasting", limit=1, window=86400))
+    for number in range(500):
+        decide(lasting, store, user=f"lasting-{number}")
+    for minute in range(20):
+        clock.advance(60)
+        for number in range(400):
+            decide(brief, store, user=f"brief-{minute}-{number}")
+    assert store.forgotten == 0
+    assert sum(allowed(lasting, store, 1, user=f"lasting-{number}") for number in range(500)) == 0
+
+
+def test_callers_that_come_and_go_leave_nothing_behind():
+    clock = Clock()
+    plan, store = plan_of(limit(limit=1, window=1)), MemoryStore(clock=clock)
+    for number in range(10_000):
+        clock.advance(0.1)
+        decide(plan, store, user=f"user-{number}")
+    assert len(store) < 20
+    assert len(store._ends) < 20
+    assert store.forgotten == 0
+
+
+def test_a_caller_who_goes_on_is_kept_beyond_the_first_end():
+    clock = Clock()
+    plan, store = plan_of(limit(limit=2, window=10)), MemoryStore(clock=clock)
+    for number in range(100):
+        decide(plan, store)
+        clock.advance(4)
+        decide(plan, store, user=f"other-{number}")
+    assert allowed(plan, store, 5) <= 2
+
+
+def test_peek_charges_nothing():
+    plan, store = (
+        plan_of(limit(limit=2), limit("window", limit=3, algorithm="fixed_window")),
+        MemoryStore(clock=Clock()),
+    )
+    decide(plan, store)
+    claim = claim_of(plan)
+    first = store.peek(claim)
+    assert store.peek(claim) == first
+    assert [(ok, used) for ok, used, _ in first[2]] == [(True, 60_000_000), (True, 1)]
+    assert first[1] == START * 10**6
+    assert allowed(plan, store, 5) == 1
+    assert decide(plan, store, call_of(user="bob")).allowed
