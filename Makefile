@@ -46,4 +46,5 @@ lint: $(STAMP)  ## style, types, import contracts, missing migrations
 	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
 
 wheel: $(STAMP)  ## the client's wheel, in dist/
+	rm -rf build
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
