@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from policies.api.fields import Body, Named, Text, Whole, moment, why
+from policies.api.filters import YesNo
 from policies.api.preconditions import etag_of, require_match
 from policies.api.rooms import Room
 from policies.lifecycle import catalog
@@ -63,9 +64,7 @@ class EnvironmentRow(_Row):
 
 
 class RowFilter(django_filters.FilterSet):
-    archived = django_filters.BooleanFilter(
-        method="by_archived", label="true: those that were archived, instead of those in use."
-    )
+    archived = YesNo(method="by_archived", label="true: those that were archived, instead of those in use.")
 
     def by_archived(self, rows: QuerySet[Any], _name: str, archived: bool) -> QuerySet[Any]:
         return rows.filter(archived_at__isnull=not archived)

@@ -9,7 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from policies.api.fields import Body, Named, Text, find_policy, moment, why
+from policies.api.fields import Body, Named, Text, moment, why
+from policies.api.filters import OfPolicy, YesNo
 from policies.api.preconditions import etag_of, require_match
 from policies.api.problems import invalid
 from policies.api.rooms import Room
@@ -43,12 +44,8 @@ class EndpointRow(serializers.Serializer[Any]):
 
 class EndpointFilter(django_filters.FilterSet):
     service = django_filters.CharFilter(field_name="service__slug", label="The slug of the service.")
-    policy = django_filters.CharFilter(method="by_policy", label="The reference of a policy.")
-    covered = django_filters.BooleanFilter(method="by_cover", label="false: those that no policy names.")
-
-    def by_policy(self, rows: QuerySet[Endpoint], _name: str, reference: str) -> QuerySet[Endpoint]:
-        policy = find_policy(reference)
-        return rows.filter(policy=policy) if policy else rows.none()
+    policy = OfPolicy()
+    covered = YesNo(method="by_cover", label="false: those that no policy names.")
 
     def by_cover(self, rows: QuerySet[Endpoint], _name: str, covered: bool) -> QuerySet[Endpoint]:
         return rows.filter(policy__isnull=not covered)

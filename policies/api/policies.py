@@ -14,6 +14,7 @@ from rest_framework.reverse import reverse
 
 from policies.api.catalogue import InUse
 from policies.api.fields import find_policy, moment
+from policies.api.filters import YesNo
 from policies.api.parsing import body_of
 from policies.api.policy_bodies import Difference, PolicyBody, PolicyRow, RevisionDetail, RevisionRow
 from policies.api.preconditions import conditional, require_match
@@ -33,7 +34,7 @@ class PolicyFilter(django_filters.FilterSet):
     scope = django_filters.ChoiceFilter(choices=PolicyScope.choices)
     name = django_filters.CharFilter()
     live_in = django_filters.CharFilter(method="by_environment", label="The slug of an environment where it is live.")
-    archived = django_filters.BooleanFilter(method="by_archived", label="true: those that were archived instead.")
+    archived = YesNo(method="by_archived", label="true: those that were archived instead.")
 
     def by_environment(self, rows: QuerySet[Policy], _name: str, slug: str) -> QuerySet[Policy]:
         live = Release.objects.filter(environment__slug=slug, state=ReleaseState.LIVE, revision__isnull=False)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import django_filters
-from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -11,7 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from policies.api.fields import LONGEST_REASON, Body, Choice, Named, PolicyReference, Text, Whole, find_policy, moment
+from policies.api.fields import LONGEST_REASON, Body, Choice, Named, PolicyReference, Text, Whole, moment
+from policies.api.filters import OfPolicy
 from policies.api.problems import invalid
 from policies.api.rooms import Room
 from policies.lifecycle import policies, releases
@@ -95,15 +95,11 @@ class ReleaseRow(serializers.Serializer[Any]):
 
 
 class ReleaseFilter(django_filters.FilterSet):
-    policy = django_filters.CharFilter(method="by_policy", label="The reference of a policy.")
+    policy = OfPolicy()
     service = django_filters.CharFilter(field_name="policy__service__slug", label="The slug of a service.")
     environment = django_filters.CharFilter(field_name="environment__slug", label="The slug of an environment.")
     state = django_filters.ChoiceFilter(choices=ReleaseState.choices)
     mode = django_filters.ChoiceFilter(choices=Mode.choices)
-
-    def by_policy(self, rows: QuerySet[Release], _name: str, reference: str) -> QuerySet[Release]:
-        policy = find_policy(reference)
-        return rows.filter(policy=policy) if policy else rows.none()
 
 
 class Releases(Room):

@@ -20,9 +20,9 @@ from policies.api.fields import (
     PolicyReference,
     Text,
     Whole,
-    find_policy,
     moment,
 )
+from policies.api.filters import OfPolicy, YesNo
 from policies.api.rooms import Room
 from policies.lifecycle import switches
 from policies.models import Effect, Environment, Service, Switch
@@ -72,14 +72,10 @@ class SwitchRow(serializers.Serializer[Any]):
 
 class SwitchFilter(django_filters.FilterSet):
     effect = django_filters.ChoiceFilter(choices=Effect.choices)
-    policy = django_filters.CharFilter(method="by_policy", label="The reference of a policy.")
+    policy = OfPolicy()
     service = django_filters.CharFilter(field_name="service__slug", label="The slug of a service.")
     environment = django_filters.CharFilter(field_name="environment__slug", label="The slug of an environment.")
-    open = django_filters.BooleanFilter(method="by_state", label="Whether it acts now.")
-
-    def by_policy(self, rows: QuerySet[Switch], _name: str, reference: str) -> QuerySet[Switch]:
-        policy = find_policy(reference)
-        return rows.filter(policy=policy) if policy else rows.none()
+    open = YesNo(method="by_state", label="Whether it acts now.")
 
     def by_state(self, rows: QuerySet[Switch], _name: str, is_open: bool) -> QuerySet[Switch]:
         acts = Q(cleared_at=None) & (Q(until=None) | Q(until__gt=timezone.now()))
