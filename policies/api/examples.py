@@ -1,5 +1,6 @@
 """An example for every request body, in the schema and in the tests, which post each of them in this order."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 _POLICY: dict[str, Any] = {
@@ -110,13 +111,11 @@ _EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
             "client_version": "0.1.0",
             "framework": "fastapi",
             "active_version": 42,
-            "last_success": "2026-11-22T10:00:05Z",
             "error": None,
             "counts": [
                 {
                     "policy": "POL-0001",
                     "rule": None,
-                    "minute": "2026-11-22T10:00:00Z",
                     "allowed": 20,
                     "denied": 1,
                     "would_deny": 0,
@@ -124,7 +123,6 @@ _EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
                 {
                     "policy": "POL-0001",
                     "rule": "per-user",
-                    "minute": "2026-11-22T10:00:00Z",
                     "allowed": 20,
                     "denied": 1,
                     "would_deny": 0,
@@ -147,7 +145,16 @@ _EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
 
 def of(operation: str) -> dict[str, dict[str, Any]]:
     """The examples of an operation, such as `policy.create`, by title."""
-    return _EXAMPLES.get(operation, {})
+    found = _EXAMPLES.get(operation, {})
+    return {title: _of_now(body) for title, body in found.items()}
+
+
+def _of_now(body: dict[str, Any]) -> dict[str, Any]:
+    """Reports tell of the last days, so their example is always of this minute."""
+    if "counts" not in body:
+        return body
+    minute = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:00Z")
+    return {**body, "last_success": minute, "counts": [{**count, "minute": minute} for count in body["counts"]]}
 
 
 def operations() -> list[str]:

@@ -84,7 +84,7 @@ class ReleaseRow(serializers.Serializer[Any]):
     on_change = serializers.CharField()
     starts_at = serializers.DateTimeField(allow_null=True)
     expires_at = serializers.DateTimeField(allow_null=True)
-    checklist = serializers.JSONField(allow_null=True)
+    checklist = serializers.JSONField()
     reason = serializers.CharField()
     released_by = serializers.CharField()
     released_at = serializers.DateTimeField()
