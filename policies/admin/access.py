@@ -99,7 +99,7 @@ class CredentialAdmin(VerbAdmin):
 
     @admin.display(description="works until", ordering="expires_at")
     def until(self, row: Any) -> SafeString | str:
-        return cells.moment(row.expires_at, "revoked")
+        return cells.moment(row.expires_at, "it is revoked")
 
     @admin.display(description="issued", ordering="created_at")
     def issued(self, row: Any) -> SafeString | str:

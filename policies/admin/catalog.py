@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from policies.admin import cells
 from policies.admin.filters import InUseFilter, StateFilter
@@ -74,7 +75,7 @@ class CatalogAdmin(VerbAdmin):
         )
 
     def subtitle(self, row: Any) -> str:
-        return f"{self.opts.verbose_name} {row.slug}".capitalize()
+        return capfirst(f"{self.opts.verbose_name} {row.slug}")
 
     @admin.display(description="slug", ordering="slug")
     def slug_code(self, row: Any) -> SafeString:

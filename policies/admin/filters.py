@@ -56,7 +56,8 @@ class InUseFilter(StateFilter):
 class TypedFilter(SimpleListFilter):
     """A filter with a field to type into instead of links: for what has too many values to list.
 
-    Its field belongs to the search form; the list's admin names it in `typed_parameters`, so that the form sends it once.
+    Its field belongs to the search form; the list's admin names it in `typed_parameters`, so that the form sends it
+    once.
     """
 
     template = "policies/typed_filter.html"
@@ -68,7 +69,8 @@ class TypedFilter(SimpleListFilter):
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
         """One entry: the filter itself, for the template."""
-        yield {"selected": bool(self.value()), "query_string": "", "display": "", "filter": self, "value": self.value() or ""}
+        value = self.value() or ""
+        yield {"selected": bool(value), "query_string": "", "display": "", "filter": self, "value": value}
 
 
 class DayFilter(TypedFilter):

@@ -51,6 +51,7 @@ WORDS = {
     ("policies.apitoken", "delete"): "revoke others'",
     ("policies.apitoken", "view"): "see others'",
     ("auth.user", "delete"): "deactivate",
+    ("policies.endpoint", "delete"): "delete",
 }
 DELETES = "archive"
 
@@ -132,6 +133,7 @@ class PersonAdmin(VerbAdmin):
     search_fields = ("username", "first_name", "last_name", "email")
     search_help_text = "Name or address"
     ordering = ("username",)
+    plural = "People"
     removal = "Deactivate"
     removed = "deactivated"
     add_label = "New person"
@@ -182,6 +184,9 @@ class PersonAdmin(VerbAdmin):
 
     def history_url(self, row: Any) -> str:
         return f"{reverse('admin:policies_auditevent_changelist')}?object={people.label(row)}"
+
+    def subtitle(self, row: Any) -> str:
+        return row.get_full_name() or "Person"
 
     def links(self, row: Any) -> list[tuple[str, str]]:
         return [

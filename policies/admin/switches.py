@@ -109,8 +109,8 @@ class SwitchForm(VerbForm):
 class SwitchAdmin(VerbAdmin):
     form = SwitchForm
     change_form_template = "admin/policies/switch/change_form.html"
-    list_display = ("effect_pill", "what_it_does", "state", "reason", "set_by", "set_when")
-    list_display_links = ("what_it_does",)
+    list_display = ("effect_pill", "target_words", "what_it_does", "state", "reason", "set_by", "set_when")
+    list_display_links = ("target_words",)
     list_filter = (OpenFilter, "effect", ("environment", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("policy", "service", "environment")
     search_fields = ("target", "reason", "detail", "set_by", "policy__name")
@@ -188,11 +188,18 @@ class SwitchAdmin(VerbAdmin):
         return super().changeform_view(request, object_id, form_url, {**own, **(extra_context or {})})
 
     def note(self, row: Switch) -> str:
-        return sentence(row)
+        return sentence(row) if state_of(row) == OPEN else f"It is over. While it was open: {sentence(row)}"
+
+    def subtitle(self, row: Switch) -> str:
+        return f"Switch {row.pk}"
 
     @admin.display(description="effect", ordering="effect")
     def effect_pill(self, row: Switch) -> SafeString:
         return cells.pill("bad" if row.effect == Effect.BLOCK else "warn", row.effect)
+
+    @admin.display(description="target", ordering="target")
+    def target_words(self, row: Switch) -> str:
+        return str(row.policy or row.service or "everything")
 
     @admin.display(description="what it does")
     def what_it_does(self, row: Switch) -> str:

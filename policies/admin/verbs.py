@@ -13,6 +13,7 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.text import capfirst
 
 from policies.admin import door
 from policies.lifecycle.actor import Actor
@@ -117,6 +118,7 @@ class VerbAdmin(admin.ModelAdmin):
     list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+    plural = ""
     removal = "Archive"
     removed = "archived"
     add_label = ""
@@ -223,9 +225,12 @@ class VerbAdmin(admin.ModelAdmin):
         return field
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        title = str(self.opts.verbose_name_plural).capitalize()
-        own = {"title": title, "add_label": self.get_add_label(), "empty": self.empty}
+        own = {"title": self.get_plural(), "add_label": self.get_add_label(), "empty": self.empty}
         return super().changelist_view(request, {**own, **(extra_context or {})})
+
+    def get_plural(self) -> str:
+        """What the list is called."""
+        return self.plural or capfirst(str(self.opts.verbose_name_plural))
 
     def get_add_label(self) -> str:
         return self.add_label or f"New {self.opts.verbose_name}"
@@ -233,7 +238,7 @@ class VerbAdmin(admin.ModelAdmin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        own: dict[str, Any] = {"removal": self.removal, "title": self.get_add_label(), "subtitle": ""}
+        own: dict[str, Any] = {"removal": self.removal, "title": self.get_add_label(), "plural": self.get_plural()}
         row = self.get_object(request, unquote(object_id)) if object_id else None
         if row is not None:
             links = [*self.links(row), ("History", self.history_url(row))]
@@ -246,7 +251,7 @@ class VerbAdmin(admin.ModelAdmin):
         return super().changeform_view(request, object_id, form_url, {**own, **(extra_context or {})})
 
     def subtitle(self, row: Any) -> str:
-        return str(self.opts.verbose_name).capitalize()
+        return capfirst(str(self.opts.verbose_name))
 
     def history_url(self, row: Any) -> str:
         """The audit trail, of this row alone."""
@@ -302,6 +307,7 @@ def act_page(
         **model_admin.admin_site.each_context(request),
         "title": f"{button}: {row}",
         "opts": opts,
+        "plural": getattr(model_admin, "plural", ""),
         "object": row,
         "button": button,
         "tone": tone,

@@ -69,11 +69,11 @@ def fill() -> None:
                 active_version=12,
                 last_success=now,
                 error=error,
-                counts=(
+                counts=tuple(
                     heartbeats.Count(
-                        policy=policy.reference, rule="per-user", minute=now, allowed=1204, denied=31, would_deny=0
-                    ),
-                    heartbeats.Count(policy=policy.reference, rule="", minute=now, allowed=1204, denied=31, would_deny=0),
+                        policy=policy.reference, rule=rule, minute=now, allowed=1204, denied=31, would_deny=0
+                    )
+                    for rule in ("per-user", "")
                 ),
             ),
         )

@@ -1,0 +1,112 @@
+"""Every page of the admin in a real browser, light, dark and narrow: nothing for axe or the CSP to complain about.
+
+SHOTS=DIRECTORY keeps a picture of each.
+"""
+
+import os
+import re
+from collections import deque
+from pathlib import Path
+from urllib.parse import urldefrag, urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.admin.fill import ADMINISTRATOR, PASSWORD
+
+LOOKS = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 800}},
+    "narrow": {"color_scheme": "light", "viewport": {"width": 390, "height": 800}},
+}
+# What no link leads to, and lists as a filter or a search leaves them.
+MORE = (
+    "/admin/",
+    "/admin/password_change/",
+    "/admin/policies/team/?state=all",
+    "/admin/policies/auditevent/?q=nothing-like-this",
+)
+LEFT_ALONE = ("/admin/logout/", "/admin/jsi18n/")
+# Colours alone differ in the dark, and the layout alone on a narrow screen.
+ONLY_VIOLATIONS = {"resultTypes": ["violations"]}
+RULES = {"light": ONLY_VIOLATIONS, "dark": {**ONLY_VIOLATIONS, "runOnly": ["color-contrast"]}}
+MOST = 90
+
+
+def kind(address):
+    return re.sub(r"\d+", "N", address)
+
+
+def links(page, url):
+    """Pages of the admin that this one leads to, without queries."""
+    for href in page.eval_on_selector_all("a[href]", "all => all.map(a => a.href)"):
+        address = urldefrag(href).url.partition("?")[0]
+        if address.startswith(f"{url}/admin/") and urlsplit(address).path not in LEFT_ALONE:
+            yield address
+
+
+def log_in(page, url):
+    page.goto(f"{url}/admin/")
+    page.get_by_label("Username").fill(ADMINISTRATOR)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"{url}/admin/")
+
+
+class Inspection:
+    """What was found wrong on the pages that were looked at."""
+
+    def __init__(self, page, look):
+        self.page, self.look = page, look
+        self.axe = Axe()
+        self.faults = []
+        page.on("console", self.note)
+        page.on("pageerror", lambda error: self.faults.append(f"{page.url}: {error}"))
+
+    def note(self, message):
+        if message.type == "error":
+            self.faults.append(f"{self.page.url}: {message.text}")
+
+    def violations(self):
+        if self.look not in RULES:
+            return []
+        return self.axe.run(self.page, options=RULES[self.look]).response["violations"]
+
+    def look_at(self, name):
+        for violation in self.violations():
+            nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
+            self.faults.append(f"{self.page.url}: {violation['id']}: {violation['help']}: {nodes}")
+        wider = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if wider > 0:
+            self.faults.append(f"{self.page.url}: {wider} pixels wider than the screen")
+        if os.environ.get("SHOTS"):
+            directory = Path(os.environ["SHOTS"])
+            directory.mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=directory / f"{name}-{self.look}.png", full_page=True)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_page_is_sound(browser, console, look):
+    context = browser.new_context(**LOOKS[look])
+    page = context.new_page()
+    inspection = Inspection(page, look)
+    page.goto(f"{console}/admin/login/")
+    inspection.look_at("login")
+    log_in(page, console)
+
+    # Of pages that differ in a number alone, the first of those that links lead to is looked at.
+    seen, waiting = set(), deque(f"{console}{path}" for path in MORE)
+    kinds = set()
+    while waiting and len(seen) < MOST:
+        address = waiting.popleft()
+        if address in seen or (kind(address) in kinds and address.removeprefix(console) not in MORE):
+            continue
+        seen.add(address)
+        kinds.add(kind(address))
+        answer = page.goto(address)
+        assert answer.status == 200, f"{address}: {answer.status}"
+        inspection.look_at(re.sub(r"\W+", "-", address.removeprefix(console)).strip("-"))
+        waiting.extend(links(page, console))
+    context.close()
+    assert not inspection.faults, "\n".join(inspection.faults)
+    assert len(seen) > 30
