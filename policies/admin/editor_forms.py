@@ -85,7 +85,8 @@ class EndpointForm(TypedForm):
     )
     name = text_field(
         "Name in the code",
-        help_text=str(Endpoint._meta.get_field("name").help_text),
+        help_text='What the service\'s decorator calls it, as in @protect("reports.export"). Where it has one, '
+        "the endpoint is found by this name alone.",
         placeholder="reports.export",
         size="20",
         optional=True,

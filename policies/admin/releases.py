@@ -107,7 +107,7 @@ def _try(
                 form.tell(path, text)
         return refusal.status
     how = "enforced" if done.release.mode == Mode.ENFORCE else "in shadow"
-    where = f"r{revision.number} is {how} in {environment.slug}"
+    where = f"{revision.policy.reference} r{revision.number} is {how} in {environment.slug}"
     if done.created:
         command = releases.rollback_command(done.release, by.name)
         text = format_html("{}. Services follow with their next poll. To go back: <code>{}</code>", where, command)
