@@ -115,8 +115,7 @@ async def serve(visit: AsgiVisit, ask: str | Entry | None, app: App, receive: Re
         await app(visit.request, receive, functools.partial(_send, send, headers) if headers else send)
         return
     answer = visit.answer()
-    told = [*answer.headers, ("Content-Length", str(len(answer.body)))]
-    await send({"type": "http.response.start", "status": answer.status, "headers": encoded(told)})
+    await send({"type": "http.response.start", "status": answer.status, "headers": encoded(answer.headers)})
     await send({"type": "http.response.body", "body": answer.body})
 
 

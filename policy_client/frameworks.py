@@ -24,14 +24,12 @@ class Adapter(Protocol):
 
 
 def find(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Adapter] | None:
-    """The request among a view's arguments: the first, the second behind `self`, or `request=`; with its adapter."""
-    for candidate in args[:2]:
+    """The request among a view's arguments: the first, the second behind `self`, or by name; with its adapter."""
+    for candidate in (*args[:2], *kwargs.values()):
         adapter = adapter_of(type(candidate))
         if adapter is not None:
             return candidate, adapter
-    candidate = kwargs.get("request")
-    adapter = None if candidate is None else adapter_of(type(candidate))
-    return None if adapter is None else (candidate, adapter)
+    return None
 
 
 _adapters: WeakKeyDictionary[type, Adapter | None] = WeakKeyDictionary()

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-REQUEST = "policy_request"
-RESPONSE = "policy_response"
+INJECTED = {"policy_request": "Request", "policy_response": "Response"}
+"""What FastAPI gives to a view because its signature asks for it: the names of the arguments and of their classes."""
 
 
 def protect(name: str, *, client: "PolicyClient | None" = None, cost: int | None = None) -> Callable[[F], F]:
@@ -77,16 +77,16 @@ class _Arrival:
         self.protection = protection
         self.visit: Visit | None = None
         self.view = False
-        injected = kwargs.pop(REQUEST, None)
-        response = kwargs.pop(RESPONSE, None)
-        found = find((injected,) if injected is not None else args, kwargs)
+        found = find(args, kwargs)
         if found is None:
             self.visit = current.get()
         else:
             request, adapter = found
             self.visit, self.view = adapter.arrive(request, protection)
-            if self.view and response is not None:
-                self.visit.merged = response
+            if self.view:
+                self.visit.take_arguments(kwargs)
+        for injected in INJECTED:
+            kwargs.pop(injected, None)
         client = protection.client or (self.visit.client if self.visit is not None else None)
         self.client: PolicyClient = client or default_client()
 
@@ -205,8 +205,8 @@ def _async_generator(function: Callable[..., Any], protection: Protection) -> Ca
 class _Signature(inspect.Signature):
     """A function's own signature, to which FastAPI's view of it adds the request and the response.
 
-    FastAPI gives a view what its signature asks for, and nothing else tells the view which request it is. Whether
-    FastAPI is there is seen when it asks, which may be long after the function was decorated.
+    FastAPI gives a view what its signature asks for, one argument of each kind, and nothing else tells the view which
+    request it answers. Whether FastAPI is there is seen when it asks, long after the function was decorated.
     """
 
     __slots__ = ()
@@ -221,15 +221,24 @@ class _Signature(inspect.Signature):
 
     @property
     def parameters(self) -> Any:
-        own = super().parameters
+        own = {name: parameter for name, parameter in super().parameters.items() if name not in INJECTED}
         if "fastapi" not in sys.modules:
             return own
-        starlette = sys.modules["starlette.requests"], sys.modules["starlette.responses"]
-        added = [
-            inspect.Parameter(REQUEST, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=starlette[0].Request),
-            inspect.Parameter(RESPONSE, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=starlette[1].Response),
-        ]
-        every = [parameter for parameter in own.values() if parameter.name not in (REQUEST, RESPONSE)]
-        rest = [parameter for parameter in every if parameter.kind is inspect.Parameter.VAR_KEYWORD]
-        first = [parameter for parameter in every if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
-        return {parameter.name: parameter for parameter in [*first, *added, *rest]}
+        named = {annotation_name(parameter.annotation) for parameter in own.values()}
+        fastapi = sys.modules["fastapi"]
+        added = {
+            name: inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=getattr(fastapi, kind)
+            )
+            for name, kind in INJECTED.items()
+            if kind not in named
+        }
+        last = {name: each for name, each in own.items() if each.kind is inspect.Parameter.VAR_KEYWORD}
+        first = {name: each for name, each in own.items() if name not in last}
+        return {**first, **added, **last}
+
+
+def annotation_name(annotation: Any) -> str:
+    """The last name of an annotation, written as a class or as text, optional or not: Request of fastapi.Request."""
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    return text.removesuffix(" | None").removeprefix("Optional[").rstrip("]").rpartition(".")[2]

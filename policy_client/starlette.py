@@ -7,6 +7,7 @@ runs) is the `handle` of the route's class. `hook_routing` steps in there, for r
 
 import functools
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from starlette import __version__
@@ -51,10 +52,16 @@ class StarletteVisit(AsgiVisit):
                 return str(value)
         return None
 
+    def take_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """FastAPI's response argument takes the headers where a view returns something that is no response."""
+        for argument in arguments.values():
+            if isinstance(argument, Response):
+                self.merged = argument
+
     def refusal(self) -> Response:
         answer = self.answer()
         response = Response(answer.body, answer.status)
-        response.raw_headers.extend(encoded(answer.headers))
+        response.raw_headers = encoded(answer.headers)
         return response
 
     def grant(self, response: Any) -> Any:

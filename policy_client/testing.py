@@ -92,7 +92,7 @@ def _policy(
     endpoint: str, route: str, methods: Sequence[str], reference: str, rules: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     scope = "endpoint" if endpoint or route else "service"
-    place = {"name": endpoint, "methods": list(methods), "route": route or f"/{endpoint}"}
+    place = {"name": endpoint, "methods": list(methods), "route": route or f"/-/{endpoint}"}
     return {
         "reference": reference,
         "name": endpoint or route or "defaults",

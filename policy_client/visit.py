@@ -5,7 +5,7 @@ asks for is not gathered. The sync and the async way differ in the lines that aw
 """
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -61,6 +61,9 @@ class Visit:
         self.entered = True
         self.skipped = self.skipped or not answers(view, self.method)
         return True
+
+    def take_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Look at what a protected function was called with by name."""
 
     def awaits(self) -> bool:
         """Whether the framework awaits what a view that is no coroutine function returns."""
@@ -163,7 +166,8 @@ class Visit:
     def answer(self) -> Answer:
         """What the denied request is answered, in any framework."""
         assert self.decision is not None
-        return answer(self.decision, method=self.method)
+        denial = answer(self.decision, method=self.method)
+        return denial._replace(headers=[*denial.headers, ("Content-Length", str(len(denial.body)))])
 
     def headers(self) -> Headers:
         """What the answer of the allowed request tells about its limits."""

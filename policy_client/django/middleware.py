@@ -1,5 +1,11 @@
-"""The middleware. It decides in `process_view`: after routing, so 404 is not decided, and before the view."""
+"""The middleware. It decides in `process_view`: after routing, so 404 is not decided, and before the view.
 
+Of DRF's views the decision waits for their own authentication.
+"""
+
+import functools
+import importlib
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -53,31 +59,47 @@ class PolicyMiddleware:
 
     def _decide(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         visit: DjangoVisit = getattr(request, KEY)
-        if not answers(view, visit.method):
-            visit.skipped = True
+        if not due(visit, view) or visit.decide(visit.name).allowed:
             return None
-        return None if visit.decide(named(visit, view)).allowed else visit.refusal()
+        return visit.refusal()
 
     async def _adecide(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         visit: DjangoVisit = getattr(request, KEY)
-        if not answers(view, visit.method):
-            visit.skipped = True
+        if not due(visit, view) or (await visit.adecide(visit.name)).allowed:
             return None
-        return None if (await visit.adecide(named(visit, view))).allowed else visit.refusal()
+        return visit.refusal()
 
 
-def named(visit: DjangoVisit, view: Any) -> str | None:
-    """The name that the view has from its decorator, whose client is asked if it has one."""
+def due(visit: DjangoVisit, view: Any) -> bool:
+    """Look at the view that the router has found; says whether its call is to be decided here and now."""
+    if not answers(view, visit.method):
+        visit.skipped = True
+        return False
     protection = protection_of(view, visit.method)
-    if protection is None:
-        return None
-    if protection.client is not None:
-        visit.client = protection.client
-    return protection.name
+    if protection is not None:
+        visit.name = protection.name
+        visit.client = protection.client or visit.client
+    if "rest_framework.views" in sys.modules and rest().is_rest(view):
+        visit.deferred = True
+        return False
+    return True
 
 
 def finished(visit: DjangoVisit, response: Response) -> Response:
-    """The answer on its way out. A denial has its headers already."""
-    if visit.decision is not None and visit.decision.allowed:
+    """The answer on its way out."""
+    decision = visit.decision
+    if decision is None:
+        return response
+    if decision.allowed:
         visit.grant(response)
-    return response
+        return response
+    # A denial answered from process_view is ours already; one of a DRF view is what DRF made of our exception.
+    return response if response.headers.get("Policy-Decision") == decision.decision_id else visit.refusal()
+
+
+@functools.cache
+def rest() -> Any:
+    """What knows DRF, which need not be installed."""
+    module = importlib.import_module("policy_client.django.rest")
+    module.hook()
+    return module

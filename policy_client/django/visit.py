@@ -20,13 +20,19 @@ KEY = "policy_client_visit"
 
 
 class DjangoVisit(Visit):
-    """A request of Django; `request` is its HttpRequest, also where DRF has wrapped it."""
+    """A request of Django; `request` is its HttpRequest, also where DRF has wrapped it.
 
-    __slots__ = ("rest",)
+    `rest` is DRF's request, once its authentication has run. `deferred`: the decision about the endpoint `name` waits
+    for that.
+    """
+
+    __slots__ = ("deferred", "name", "rest")
 
     def __init__(self, request: HttpRequest, client: PolicyClient) -> None:
         super().__init__(request, request.method or "", client)
-        self.rest: Any = None  # DRF's request, once its authentication has run
+        self.rest: Any = None
+        self.deferred = False
+        self.name: str | None = None
 
     def route(self) -> str | None:
         match = self.request.resolver_match

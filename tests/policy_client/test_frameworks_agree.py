@@ -1,0 +1,122 @@
+"""The same call gets the same answer in every framework, but for the id of the decision."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from django.test import AsyncClient, Client, override_settings
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from policy_client.asgi import PolicyMiddleware
+from policy_client.testing import Policies, in_force
+
+OURS = ("ratelimit", "ratelimit-policy", "retry-after", "cache-control", "www-authenticate", "allow", "accept")
+
+RULES: dict[str, dict[str, Any]] = {
+    "limits": {
+        "per_address": {"key": ["ip"], "limit": 2, "window": 60},
+        "per_path": {"key": ["path:n", "query:q", "header:x-h", "cookie:c"], "limit": 3, "window": 3600},
+        "shadowed": {"key": [], "limit": 1, "window": 60, "mode": "shadow"},
+    },
+    "body": {"guard": {"kind": "request_guard", "max_body": 1}},
+    "type": {"guard": {"kind": "request_guard", "content_types": ["application/json", "image/*"]}},
+    "headers": {"guard": {"kind": "request_guard", "required_headers": ["x-missing"]}},
+    "login": {"guard": {"kind": "request_guard", "require_authenticated": True}},
+    "method": {"guard": {"kind": "request_guard", "methods": ["GET"]}},
+}
+
+
+def django(method: str, client: Any) -> Any:
+    headers = {"X-H": "h", "Cookie": "c=1"}
+    return client.generic(method, "/things/7/?q=%C3%A9", b"{}", "text/plain", headers=headers, REMOTE_ADDR="192.0.2.1")
+
+
+def django_wsgi(method: str) -> tuple[int, dict[str, str], bytes]:
+    answer = django(method, Client())
+    return answer.status_code, dict(answer.headers), answer.content
+
+
+def django_asgi(method: str) -> tuple[int, dict[str, str], bytes]:
+    class Addressed(AsyncClient):
+        def _base_scope(self, **request: Any) -> Any:
+            return {**super()._base_scope(**request), "client": ["192.0.2.1", 5000]}
+
+    answer = asyncio.run(django(method, Addressed()))
+    return answer.status_code, dict(answer.headers), answer.content
+
+
+def asgi(app: Any, method: str) -> tuple[int, dict[str, str], bytes]:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app, client=("192.0.2.1", 5000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", trust_env=False) as client:
+            headers = {"X-H": "h", "Cookie": "c=1", "Content-Type": "text/plain"}
+            return await client.request(method, "/things/7/?q=%C3%A9", content=b"{}", headers=headers)
+
+    answer = asyncio.run(ask())
+    return answer.status_code, dict(answer.headers), answer.content
+
+
+def fastapi(method: str) -> tuple[int, dict[str, str], bytes]:
+    app = FastAPI()
+    app.add_middleware(PolicyMiddleware)
+    app.add_api_route("/things/{n}/", lambda n: n, methods=["GET", "HEAD", "POST"])
+    return asgi(app, method)
+
+
+def starlette(method: str) -> tuple[int, dict[str, str], bytes]:
+    app = Starlette(routes=[Route("/things/{n:int}/", lambda request: PlainTextResponse("7"), methods=["GET", "POST"])])
+    return asgi(PolicyMiddleware(app), method)
+
+
+FRAMEWORKS: list[Callable[[str], tuple[int, dict[str, str], bytes]]] = [django_wsgi, django_asgi, fastapi, starlette]
+
+
+@pytest.fixture(autouse=True)
+def _project() -> Iterator[None]:
+    mine = ["policy_client.django.PolicyMiddleware"]
+    with override_settings(ROOT_URLCONF="tests.policy_client.django_urls", MIDDLEWARE=mine, ALLOWED_HOSTS=["*"]):
+        yield
+
+
+def told(ask: Callable[[str], Any], kind: str, method: str) -> list[Any]:
+    with in_force() as policies:
+        policies.enforce(route="/things/{n}/", **RULES[kind])
+        found = []
+        for _ in range(4):
+            status, headers, body = ask(method)
+            lower = {name.lower(): value for name, value in headers.items()}
+            ours = {name: lower[name] for name in OURS if name in lower}
+            assert lower["policy-decision"]
+            if status < 400:
+                found.append((status, ours))
+                continue
+            text = body.decode().replace(lower["policy-decision"], "ID")
+            found.append((status, ours, lower["content-type"], lower.get("content-length"), text))
+        found.append([one for batch in batches(policies) for one in batch["counts"]])
+        return found
+
+
+def batches(policies: Policies) -> Any:
+    policies.client.flush()
+    return policies.client._source.batches  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize("kind", RULES)
+def test_every_framework_gives_the_same_answers(kind: str, method: str) -> None:
+    first = told(FRAMEWORKS[0], kind, method)
+    for other in FRAMEWORKS[1:]:
+        assert told(other, kind, method) == first, other.__name__
+    denied = {"limits": 429, "body": 413, "type": 415, "headers": 400, "login": 401, "method": 405}
+    statuses = [answer[0] for answer in first[:4]]
+    if kind == "limits":
+        assert statuses == [200, 200, 429, 429]
+    elif kind == "method" and method != "POST":
+        assert statuses == [200] * 4
+    else:
+        assert statuses == [denied[kind]] * 4
