@@ -18,14 +18,21 @@ _UNSEEN = object()
 
 
 class Match(NamedTuple):
-    """The policy that holds for an endpoint. `route` is the canonical template, None if found by name.
+    """The policy that holds for an endpoint. `route` is the canonical template.
 
     `endpoint` is None where the entry for all remaining endpoints of the service holds.
     """
 
     policy: Policy
     endpoint: Endpoint | None
-    route: str | None
+    route: str
+
+
+class _Known(NamedTuple):
+    """A template among those that paths are matched with."""
+
+    match: Match
+    endpoint: Endpoint
 
 
 def clash(one: Endpoint, other: Endpoint) -> bool:
@@ -43,7 +50,7 @@ class Matcher:
         self._routes: dict[str, list[Match]] = {}
         self._rest: Policy | None = None
         self._remembered: dict[tuple[str, str], Match | None] = {}
-        self._trie: Trie[Match] = Trie()
+        self._trie: Trie[_Known] = Trie()
         for policy in policies:
             self._add(policy)
         self._add_rest(routes)
@@ -57,14 +64,14 @@ class Matcher:
             if endpoint.name:
                 self._names.setdefault(endpoint.name, match)
             self._routes.setdefault(route, []).append(match)
-            self._trie.add(route, match)
+            self._trie.add(route, _Known(match, endpoint))
 
     def _add_rest(self, routes: Iterable[Endpoint]) -> None:
         if self._rest is None:
             return
         for endpoint in routes:
             route = canonical(normalise(endpoint.route))
-            self._trie.add(route, Match(self._rest, Endpoint(name="", methods=endpoint.methods, route=route), route))
+            self._trie.add(route, _Known(Match(self._rest, None, route), endpoint))
 
     def by_name(self, name: str) -> Match | None:
         """The policy with an endpoint of this name; neither methods nor route are looked at."""
@@ -91,9 +98,12 @@ class Matcher:
 
     def by_path(self, method: str, path: str) -> Match | None:
         """The policy of a decoded path, by the most literal of the templates that match it and have the method."""
-        for match in self._trie.find(path):
-            if match.endpoint is not None and match.endpoint.covers(method):
-                if match.policy is self._rest:
-                    return Match(match.policy, None, match.route)
-                return match
+        found = self.template_of(method, path)
+        return None if found is None else found[0]
+
+    def template_of(self, method: str, path: str) -> tuple[Match, str] | None:
+        """`by_path`, and the template with the names of its parameters."""
+        for match, endpoint in self._trie.find(path):
+            if endpoint.covers(method):
+                return match, normalise(endpoint.route)
         return None

@@ -88,20 +88,24 @@ class Plan:
 
     def entry_for_path(self, method: str, path: str) -> Entry | None:
         """What holds for a decoded path, where no framework says the route; None if no template matches it."""
-        match = self._matcher.by_path(method, path)
-        return None if match is None else self._of_match(match)
+        found = self.template_for_path(method, path)
+        return None if found is None else found[0]
+
+    def template_for_path(self, method: str, path: str) -> tuple[Entry, str] | None:
+        """`entry_for_path`, and the route template that matched."""
+        found = self._matcher.template_of(method, path)
+        return None if found is None else (self._of_match(found[0]), found[1])
 
     def _of_match(self, match: Match | None) -> Entry:
         if match is None:
             return self._none
         if match.endpoint is not None:
             return self._entries[match.policy.reference]
-        route = match.route or ""
-        entry = self._rest.get(route)
+        entry = self._rest.get(match.route)
         if entry is None:
-            entry = self._entry(match.policy, route)
+            entry = self._entry(match.policy, match.route)
             if len(self._rest) < _MAX_REMEMBERED:
-                self._rest[route] = entry
+                self._rest[match.route] = entry
         return entry
 
     def _idle(self, reason: str) -> Entry:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from policy_client.trie import captured
+
 MAX_ROUTE = 500
 
 # Django and Flask: <pk>, <int:pk>, <path:p>, <any(a,b):x>. Starlette and FastAPI: {pk}, {pk:int}, {p:path}. Ours: {p*}.
@@ -37,6 +39,21 @@ def canonical(route: str) -> str:
 def parameters(route: str) -> tuple[str, ...]:
     """The names of the parameters of a normalised template."""
     return tuple(found[1] for found in _PARAMETER.finditer(route))
+
+
+def path_values(template: str, path: str) -> dict[str, str]:
+    """What the parameters of a normalised template are in a path that matches it."""
+    values: dict[str, str] = {}
+    segments = path.split("/")
+    for position, part in enumerate(template.split("/")):
+        names = [(found[1], found[2]) for found in _PARAMETER.finditer(part)]
+        if names and names[0][1]:
+            values[names[0][0]] = "/".join(segments[position:])
+        elif names:
+            pieces = tuple(_PARAMETER.sub("\0", part).split("\0"))
+            found = captured(pieces, segments[position]) or []
+            values.update(zip([name for name, _ in names], found, strict=False))
+    return values
 
 
 def refuse(route: str) -> str | None:

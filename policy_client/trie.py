@@ -78,7 +78,7 @@ def _collect(root: _Node[Value], segments: list[str], found: list[tuple[Rank, li
             if segment in node.children:
                 following.append(((*steps, 0), node.children[segment]))
             for pieces, child in node.mixed:
-                if _fits(pieces, segment):
+                if captured(pieces, segment) is not None:
                     following.append(((*steps, 1), child))
             if node.parameter is not None and segment:
                 following.append(((*steps, 2), node.parameter))
@@ -92,15 +92,22 @@ def _rank(steps: tuple[int, ...]) -> Rank:
     return (-steps.count(0), -steps.count(1), *steps)
 
 
-def _fits(pieces: tuple[str, ...], segment: str) -> bool:
-    """Whether literal pieces stand in the segment with at least one character between each; the leftmost fit does."""
+def captured(pieces: tuple[str, ...], segment: str) -> list[str] | None:
+    """What stands between literal pieces in a segment, at least one character each; None if they do not fit.
+
+    The leftmost fit does, as with any pattern whose wild cards match anything.
+    """
     first, *middle, last = pieces
     if not segment.startswith(first):
-        return False
-    position = len(first)
+        return None
+    values: list[str] = []
+    start = len(first)
     for piece in middle:
-        position = segment.find(piece, position + 1)
-        if position < 0:
-            return False
-        position += len(piece)
-    return segment.endswith(last) and len(segment) - len(last) > position
+        end = segment.find(piece, start + 1)
+        if end < 0:
+            return None
+        values.append(segment[start:end])
+        start = end + len(piece)
+    if not segment.endswith(last) or len(segment) - len(last) <= start:
+        return None
+    return [*values, segment[start : len(segment) - len(last)]]

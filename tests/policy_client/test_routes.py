@@ -1,6 +1,6 @@
 import pytest
 
-from policy_client.routes import canonical, normalise, parameters, refuse
+from policy_client.routes import canonical, normalise, parameters, path_values, refuse
 
 
 @pytest.mark.parametrize(
@@ -87,3 +87,17 @@ def test_a_route_that_cannot_match_is_refused_with_a_reason(route):
 
 def test_a_regex_that_never_closes_does_not_hang_or_fail():
     assert refuse(normalise("/(?P<a[" * 1000))
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "values"),
+    [
+        ("/a/{x}/b", "/a/1/b", {"x": "1"}),
+        ("/a/{x}/{rest*}", "/a/1/b/c", {"x": "1", "rest": "b/c"}),
+        ("/a/{rest*}", "/a/", {"rest": ""}),
+        ("/a/{x}-{y}.json", "/a/1-2-3.json", {"x": "1", "y": "2-3"}),
+        ("/a/b", "/a/b", {}),
+    ],
+)
+def test_parameters_are_read_from_a_path(template, path, values):
+    assert path_values(template, path) == values
