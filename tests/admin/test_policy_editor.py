@@ -2,6 +2,7 @@
 
 import pytest
 
+from policies.lifecycle import catalog
 from policies.models import AuditEvent, Policy, Revision
 from tests.admin.browsing import fill, form
 from tests.policies import factories
@@ -74,8 +75,6 @@ def test_the_only_service_and_its_team_are_chosen_already(alice, catalogue):
 
 
 def test_a_new_policy_for_a_declared_endpoint_begins_with_that_endpoint(alice, catalogue):
-    from policies.lifecycle import catalog
-
     endpoint = catalog.create_endpoint(
         catalogue.shop, {"name": "shop.cart", "methods": ["GET", "POST"], "route": "/cart"}, by=factories.SYSTEM
     )
