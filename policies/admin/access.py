@@ -67,8 +67,8 @@ class CredentialAdmin(VerbAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return (obj is None or obj.revoked_at is None) and super().has_delete_permission(request, obj)
+    def is_in_use(self, row: Any) -> bool:
+        return row.revoked_at is None
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """The secret stands in this one answer: nowhere in the database, in a session or in an address."""
@@ -220,9 +220,7 @@ class ApiTokenAdmin(CredentialAdmin):
         return obj is None or obj.user_id == request.user.pk or super().has_view_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        if obj is not None and obj.revoked_at is None and obj.user_id == request.user.pk:
-            return True
-        return super().has_delete_permission(request, obj)
+        return (obj is not None and obj.user_id == request.user.pk) or super().has_delete_permission(request, obj)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         tokens = super().get_queryset(request).select_related("user")

@@ -63,12 +63,6 @@ class CatalogAdmin(VerbAdmin):
     def may_edit(self, request: HttpRequest, obj: Any) -> bool:
         return self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return (obj is None or obj.archived_at is None) and super().has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return (obj is None or obj.archived_at is None) and super().has_delete_permission(request, obj)
-
     def note(self, row: Any) -> str:
         return (
             f"Archived on {row.archived_at:%Y-%m-%d %H:%M} UTC; history goes on naming it." if row.archived_at else ""
@@ -170,6 +164,7 @@ class ServiceAdmin(CatalogAdmin):
 
     def links(self, row: Service) -> list[tuple[str, str]]:
         return [
+            ("Policies", listing("policy", service=row.slug)),
             ("Endpoints", listing("endpoint", service__id__exact=row.pk)),
             ("Instances", listing("instance", service__id__exact=row.pk)),
             ("Service keys", listing("servicekey", service__id__exact=row.pk)),
@@ -293,11 +288,8 @@ class EndpointAdmin(VerbAdmin):
             return list(self.fields or ())
         return ["service", "name", "all_methods", "route", "policy_link"]
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return (obj is None or obj.policy_id is None) and super().has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return (obj is None or obj.policy_id is None) and super().has_delete_permission(request, obj)
+    def is_in_use(self, row: Any) -> bool:
+        return row.policy_id is None
 
     def note(self, row: Endpoint) -> str:
         return f"{row.policy} names this endpoint; change it there, as a new revision." if row.policy else ""

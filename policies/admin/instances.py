@@ -48,8 +48,8 @@ class InstanceAdmin(admin.ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     actions = None
     fields = (
-        "name", "service", "environment", "state", "version", "last_success", "error_told", "framework",
-        "client_version", "first_seen_at", "last_seen_at",
+        "name", "service", "environment", "state", "version", "last_fetch", "error_told", "framework",
+        "client_version", "first_seen", "seen",
     )  # fmt: skip
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -69,7 +69,7 @@ class InstanceAdmin(admin.ModelAdmin):
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
         row = self.get_object(request, object_id) if object_id else None
-        own = {"title": str(row), "subtitle": "Instance"} if row else {}
+        own = {"title": str(row), "subtitle": f"Instance of {row.service} in {row.environment}"} if row else {}
         return super().changeform_view(request, object_id, form_url, {**own, **(extra_context or {})})
 
     @admin.display(description="state")
@@ -89,6 +89,14 @@ class InstanceAdmin(admin.ModelAdmin):
         return (
             str(row.error.get("message") or row.error.get("code")) if isinstance(row.error, Mapping) else str(row.error)
         )
+
+    @admin.display(description="last fetch")
+    def last_fetch(self, row: Instance) -> SafeString | str:
+        return cells.moment(row.last_success, "never")
+
+    @admin.display(description="first heard of")
+    def first_seen(self, row: Instance) -> SafeString | str:
+        return cells.moment(row.first_seen_at)
 
     @admin.display(description="heard of", ordering="last_seen_at")
     def seen(self, row: Instance) -> SafeString | str:

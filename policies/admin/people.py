@@ -1,20 +1,23 @@
 """People: who may log in, and what they may do."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django import forms
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.forms import SetPasswordForm
 from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
+from django.forms.models import ModelChoiceIterator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.views.decorators.debug import sensitive_post_parameters
 
 from policies.admin import cells, door
@@ -53,7 +56,7 @@ WORDS = {
     ("auth.user", "delete"): "deactivate",
     ("policies.endpoint", "delete"): "delete",
 }
-DELETES = "archive"
+NAMES = {"auth.user": "People"}
 
 
 def offered() -> QuerySet[Permission]:
@@ -67,14 +70,33 @@ def offered() -> QuerySet[Permission]:
     return Permission.objects.filter(wanted).select_related("content_type").order_by("content_type__model", "codename")
 
 
+class ByModel(ModelChoiceIterator):
+    """The permissions of each model as a group of their own, in the order of ACTS."""
+
+    def __iter__(self) -> Iterator[Any]:
+        groups: dict[str, list[Any]] = {model: [] for model in ACTS}
+        for permission in self.queryset:
+            groups[model_of(permission)].append(self.choice(permission))
+        for model, choices in groups.items():
+            yield NAMES.get(model, capfirst(apps.get_model(model)._meta.verbose_name_plural)), choices
+
+
 class PermissionsField(forms.ModelMultipleChoiceField):
-    """Each permission in the product's own words: “policy: archive”."""
+    """Each permission in the product's own words: “archive”, not “can delete policy”."""
+
+    iterator = ByModel
 
     def label_from_instance(self, obj: Permission) -> str:  # type: ignore[override]
         act, _, _ = obj.codename.partition("_")
-        model = f"{obj.content_type.app_label}.{obj.content_type.model}"
-        word = WORDS.get((model, act), DELETES if act == "delete" else act)
-        return f"{obj.content_type.name}: {word}".replace("user: ", "person: ")
+        return WORDS.get((model_of(obj), act), "archive" if act == "delete" else act)
+
+
+class PermissionsInput(forms.CheckboxSelectMultiple):
+    template_name = "policies/permissions.html"
+
+
+def model_of(permission: Permission) -> str:
+    return f"{permission.content_type.app_label}.{permission.content_type.model}"
 
 
 class PersonForm(VerbForm):
@@ -83,7 +105,7 @@ class PersonForm(VerbForm):
     user_permissions = PermissionsField(
         queryset=Permission.objects.none(),
         required=False,
-        widget=forms.CheckboxSelectMultiple,
+        widget=PermissionsInput,
         label="May",
         help_text="An administrator may do everything, whatever is ticked here. Nobody can give what they do not have.",
     )
@@ -176,11 +198,6 @@ class PersonAdmin(VerbAdmin):
 
     def removal_sentence(self, row: Any) -> str:
         return f"{row} can no longer log in, and their API tokens stop working. History goes on naming them."
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        if obj is not None and (not obj.is_active or obj.pk == request.user.pk):
-            return False
-        return super().has_delete_permission(request, obj)
 
     def history_url(self, row: Any) -> str:
         return f"{reverse('admin:policies_auditevent_changelist')}?object={people.label(row)}"

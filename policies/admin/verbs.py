@@ -153,6 +153,10 @@ class VerbAdmin(admin.ModelAdmin):
         said: Mapping[str, Any] = row.document()
         return said
 
+    def is_in_use(self, row: Any) -> bool:
+        """Whether it can still be changed and put away; if not, its page only shows it."""
+        return row_end(row) is None
+
     # How saving goes.
 
     def state_of(self, row: Any) -> str:
@@ -238,8 +242,11 @@ class VerbAdmin(admin.ModelAdmin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        own: dict[str, Any] = {"removal": self.removal, "title": self.get_add_label(), "plural": self.get_plural()}
+        own: dict[str, Any] = {"title": self.get_add_label(), "plural": self.get_plural()}
         row = self.get_object(request, unquote(object_id)) if object_id else None
+        if row is not None and request.method == "POST" and self.came_too_late(request, row):
+            self.message_user(request, f"Nothing was saved. {self.note(row)}", messages.WARNING)
+            return HttpResponseRedirect(request.path)
         if row is not None:
             links = [*self.links(row), ("History", self.history_url(row))]
             own |= {
@@ -247,8 +254,16 @@ class VerbAdmin(admin.ModelAdmin):
                 "subtitle": self.subtitle(row),
                 "links": [{"label": label, "url": url} for label, url in links if url],
                 "note": self.note(row),
+                "removal": self.removal if self.is_in_use(row) else "",
             }
         return super().changeform_view(request, object_id, form_url, {**own, **(extra_context or {})})
+
+    def came_too_late(self, request: HttpRequest, row: Any) -> bool:
+        """Somebody put it out of use while this person was editing it."""
+        return not self.is_in_use(row) and super().has_change_permission(request, row)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return (obj is None or self.is_in_use(obj)) and super().has_change_permission(request, obj)
 
     def subtitle(self, row: Any) -> str:
         return capfirst(str(self.opts.verbose_name))
