@@ -5,6 +5,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,20 @@ def _ledgers_can_be_emptied(request: pytest.FixtureRequest) -> Iterator[None]:
     ledger.lift(connections["default"])
 
 
+def lent(server: AbstractContextManager[str]) -> Iterator[str]:
+    """A server's URL for as long as the tests run; where it cannot be started they are skipped, with the reason."""
+    with ExitStack() as running:
+        try:
+            url = running.enter_context(server)
+        except servers.NotStarted as reason:
+            pytest.skip(str(reason))
+        yield url
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL server; databases of one's own come from `postgres_url`."""
-    with servers.postgres() as url:
-        yield url
+    yield from lent(servers.postgres())
 
 
 @pytest.fixture
@@ -73,8 +83,7 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[str]:
     """The URL of a Redis server; databases of one's own come from `redis_url`."""
-    with servers.redis_server() as url:
-        yield url
+    yield from lent(servers.redis_server())
 
 
 @pytest.fixture

@@ -109,7 +109,12 @@ def postgres() -> Iterator[str]:
         data = home / "data"
         make = [postgres_program("initdb"), "--pgdata", str(data), "--username", "console", "--auth", "trust"]
         make += ["--no-sync", "--encoding", "UTF8", "--locale", "C.UTF-8"]
-        subprocess.run(as_ordinary_user(make), check=True, capture_output=True)
+        try:
+            made = subprocess.run(as_ordinary_user(make), capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise NotStarted(f"initdb cannot be run: {error}") from error
+        if made.returncode:
+            raise NotStarted(f"initdb ended with {made.returncode}: {made.stderr.strip()}")
         port = free_port()
         url = f"postgres://console@127.0.0.1:{port}/postgres"
         options = {
