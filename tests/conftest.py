@@ -189,3 +189,12 @@ def page(browser: Any) -> Iterator[Any]:
     context.set_default_timeout(15_000)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture(scope="session")
+def real_access_log() -> Path:
+    """A real access log, where this machine has one."""
+    named = os.environ.get("REAL_ACCESS_LOG")
+    if not named:
+        pytest.skip("needs a real access log: REAL_ACCESS_LOG does not name one")
+    return Path(named)

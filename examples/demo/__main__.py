@@ -1,7 +1,6 @@
 """Start everything, drive it, stop it at Ctrl-C."""
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -27,19 +26,18 @@ def main() -> int:
     running: list[subprocess.Popen[bytes]] = []
     driver: Driver | None = None
     try:
-        password = _prepare(environment)
-        print("Starting the console and two services …", flush=True)
-        running.append(_start("console", _console(port), environment))
+        _manage(["migrate", "--verbosity", "0"], environment)
+        _manage(["seed_demo"], environment)
+        running.append(_start("console", ["manage.py", "run_console", "--port", str(port)], environment, told=True))
         _wait(f"http://127.0.0.1:{port}/health", running)
         for name, module in (("reports", "examples.fastapi_reports"), ("shop", "examples.django_shop")):
-            command = [sys.executable, "-m", module, "--port", str(ports[name])]
+            command = ["-m", module, "--port", str(ports[name])]
             running.append(_start(name, command, _client(environment, name, port)))
         for name in SERVICES:
             _wait(f"http://127.0.0.1:{ports[name]}/health", running)
-        print(f"\n  console  http://127.0.0.1:{port}/admin/   user admin   password {password}")
-        print(f"  reports  http://127.0.0.1:{ports['reports']}/   (FastAPI)")
-        print(f"  shop     http://127.0.0.1:{ports['shop']}/shop/search?q=lamp   (Django)")
-        print("  logs in var/demo-*.log; Ctrl-C stops all\n", flush=True)
+        print(f"FastAPI service: http://127.0.0.1:{ports['reports']}/reports/1")
+        print(f"Django service:  http://127.0.0.1:{ports['shop']}/shop/search?q=lamp")
+        print("Logs are in var/demo-*.log; Ctrl-C stops all.\n", flush=True)
         driver = Driver(ports)
         driver.start()
         while all(process.poll() is None for process in running):
@@ -66,23 +64,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _prepare(environment: dict[str, str]) -> str:
-    """Migrate, fill, and make an administrator for this run. Returns the password."""
-    password = secrets.token_urlsafe(9)
-    _manage(["migrate", "--verbosity", "0"], environment)
-    _manage(["seed_demo"], environment)
-    _manage(["make_administrator", "admin"], {**environment, "ADMINISTRATOR_PASSWORD": password})
-    return password
-
-
 def _manage(arguments: list[str], environment: dict[str, str]) -> str:
     command = [sys.executable, "manage.py", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def _console(port: int) -> list[str]:
-    served = ["--host", "127.0.0.1", "--port", str(port), "--no-proxy-headers", "--timeout-graceful-shutdown", "3"]
-    return [sys.executable, "-m", "uvicorn", "console.asgi:application", *served]
 
 
 def _client(environment: dict[str, str], service: str, port: int) -> dict[str, str]:
@@ -97,9 +81,14 @@ def _client(environment: dict[str, str], service: str, port: int) -> dict[str, s
     }
 
 
-def _start(name: str, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def _start(
+    name: str, arguments: list[str], environment: dict[str, str], *, told: bool = False
+) -> subprocess.Popen[bytes]:
+    """A Python process that logs to a file; with `told`, what it says on stdout is for the person to read."""
     with (ROOT / "var" / f"demo-{name}.log").open("wb") as log:
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=None if told else log, stderr=log
+        )
 
 
 def _wait(url: str, running: list[subprocess.Popen[bytes]]) -> None:

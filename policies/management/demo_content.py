@@ -16,6 +16,11 @@ ENVIRONMENTS: list[dict[str, Any]] = [
     {"slug": "staging", "name": "Staging", "approvals_required": 0},
 ]
 
+ENDPOINTS: list[dict[str, Any]] = [
+    {"service": "reports", "name": "reports.read", "methods": ["GET"], "route": "/reports/{report_id}"},
+    {"service": "shop", "name": "shop.product", "methods": ["GET"], "route": "/shop/products/{product_id}"},
+]
+
 _DAY = 86_400
 
 

@@ -7,9 +7,9 @@ from django.core.management.base import BaseCommand
 from policies.lifecycle import catalog, policies, releases
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.policies import newest
-from policies.management.demo_content import ENVIRONMENTS, HISTORY, POLICIES, SERVICES, TEAMS
+from policies.management.demo_content import ENDPOINTS, ENVIRONMENTS, HISTORY, POLICIES, SERVICES, TEAMS
 from policies.management.doors import refusals_told
-from policies.models import Environment, Policy, Service, Team
+from policies.models import Endpoint, Environment, Policy, Service, Team
 
 
 class Command(BaseCommand):
@@ -24,6 +24,8 @@ class Command(BaseCommand):
                 self._once(Service, {**values, "team": Team.objects.get(slug=values["team"])}, by)
             for values in ENVIRONMENTS:
                 self._once(Environment, values, by)
+            for endpoint in ENDPOINTS:
+                self._declare(endpoint, by)
             for name, draft in POLICIES.items():
                 if not Policy.objects.filter(service__slug=draft["service"], name=name).exists():
                     self._story({"name": name, **draft}, by)
@@ -32,6 +34,12 @@ class Command(BaseCommand):
     def _once(self, model: Any, values: dict[str, Any], by: Actor) -> None:
         if not model.objects.filter(slug=values["slug"]).exists():
             catalog.create(model, values, by=by)
+
+    def _declare(self, endpoint: dict[str, Any], by: Actor) -> None:
+        service = Service.objects.get(slug=endpoint["service"])
+        if not Endpoint.objects.filter(service=service, name=endpoint["name"]).exists():
+            values = {field: endpoint[field] for field in ("name", "methods", "route")}
+            catalog.create_endpoint(service, values, by=by)
 
     def _story(self, draft: dict[str, Any], by: Actor) -> None:
         steps = HISTORY[draft["name"]]

@@ -1,0 +1,79 @@
+"""The documentation is held against the code: its commands parse, its code runs, its links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands, load_command_class
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+
+
+def blocks(language: str) -> list[tuple[Path, str]]:
+    return [(page, text) for page in PAGES for kind, text in _BLOCK.findall(page.read_text()) if kind == language]
+
+
+def shell_lines() -> list[str]:
+    lines = (line for _, text in blocks("sh") for line in text.splitlines())
+    return [line.split(" #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def manage_commands() -> list[str]:
+    lines = [re.sub(r'^export \w+="\$\((.*)\)"$', r"\1", line) for line in shell_lines()]
+    return [line.removeprefix("python ") for line in lines if "manage.py " in line]
+
+
+@pytest.mark.parametrize("line", manage_commands())
+def test_a_command_in_the_docs_is_one_that_its_parser_takes(line: str) -> None:
+    _, name, *arguments = shlex.split(line)
+    parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+    parser.parse_args(arguments)
+
+
+def test_every_make_target_in_the_docs_exists_and_is_listed() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = {
+        word
+        for page in PAGES
+        for word in re.findall(
+            r"\bmake ([a-z-]+)", "\n".join(re.findall(r"`[^`]+`|^make .*", page.read_text(), re.MULTILINE))
+        )
+    }
+    assert {"demo", "test"} <= named
+    for target in named:
+        assert re.search(rf"^{target}:.*## ", makefile, re.MULTILINE), target
+
+
+def test_every_link_leads_to_a_file() -> None:
+    missing = [
+        f"{page.name}: {link}"
+        for page in PAGES
+        for link in _LINK.findall(page.read_text())
+        if not (page.parent / link).exists()
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize(("page", "code"), blocks("python"), ids=lambda value: getattr(value, "name", ""))
+def test_code_in_the_docs_compiles(page: Path, code: str) -> None:
+    compile(code, page.name, "exec", dont_inherit=True)
+
+
+def test_the_endpoint_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("POLICY_CONSOLE_URL", "POLICY_STORE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    [(_, code)] = [(page, code) for page, code in blocks("python") if page.name == "README.md"]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 8
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec", dont_inherit=True), names)
+    assert any(getattr(route, "path", "") == "/reports/{report_id}/export" for route in names["app"].routes)  # type: ignore[attr-defined]
+
+
+def test_every_command_of_ours_is_documented() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    ours = [name for name, app in get_commands().items() if app in ("policies", "console")]
+    assert [name for name in ours if name not in text] == []
