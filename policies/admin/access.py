@@ -13,6 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from policies.admin import cells
 from policies.admin.filters import StateFilter
@@ -74,7 +75,8 @@ class CredentialAdmin(VerbAdmin):
         """The secret stands in this one answer: nowhere in the database, in a session or in an address."""
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{str(self.opts.verbose_name).capitalize()} issued",
+            "title": f"{capfirst(str(self.opts.verbose_name))} issued",
+            "plural": self.get_plural(),
             "opts": self.opts,
             "secret": obj.secret,
             "row": obj,
@@ -192,6 +194,7 @@ class ApiTokenAdmin(CredentialAdmin):
     list_select_related = ("user",)
     search_fields = ("name", "hint", "user__username", "created_by")
     search_help_text = "Name, beginning or person"
+    plural = "API tokens"
     add_label = "Issue an API token"
     empty = "No token that works. Scripts use one to call the REST API in a person's name."
     advice = "Send it as the header “Authorization: Bearer …” with each request to /api/v1/."

@@ -145,7 +145,7 @@ class AuditEventAdmin(admin.ModelAdmin):
             raise PermissionDenied
         event = self.get_object(request, object_id)
         if event is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
         told = json.loads(event.event)
         context = {
             **self.admin_site.each_context(request),

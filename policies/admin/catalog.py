@@ -56,7 +56,7 @@ class CatalogAdmin(VerbAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("slug",) if obj else ()
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         fields = list(self.fields or ())
         return fields if self.may_edit(request, obj) else [field for field in fields if field != "reason"]
 

@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q
+from django.db.models import OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Concat
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from policies.admin import cells
 from policies.admin.filters import StateFilter
-from policies.models import Instance
+from policies.models import Instance, Publication
 from policies.models.telemetry import LIVE_FOR
 
 
@@ -78,9 +79,22 @@ class InstanceAdmin(admin.ModelAdmin):
             return cells.pill("off", "silent")
         return cells.pill("bad", "live, with an error") if row.error else cells.pill("ok", "live")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Instance]:
+        """Each with the version that its bundle has by now."""
+        service, environment = OuterRef("service__slug"), OuterRef("environment__slug")
+        audiences = [
+            Concat(which, Value("/"), where) for which in (service, Value("*")) for where in (environment, Value("*"))
+        ]
+        newest = Publication.objects.filter(audience__in=audiences).order_by("-version").values("version")[:1]
+        return super().get_queryset(request).annotate(newest_version=Subquery(newest))
+
     @admin.display(description="bundle", ordering="active_version")
-    def version(self, row: Instance) -> SafeString | str:
-        return "none yet" if row.active_version is None else f"{row.active_version}"
+    def version(self, row: Any) -> SafeString:
+        if row.active_version is None:
+            return cells.pill("warn", "none yet")
+        if row.newest_version is not None and row.active_version < row.newest_version:
+            return cells.pill("warn", f"{row.active_version}, newest is {row.newest_version}")
+        return cells.pill("ok", f"{row.active_version}")
 
     @admin.display(description="error")
     def error_told(self, row: Instance) -> str:

@@ -56,7 +56,7 @@ WORDS = {
     ("auth.user", "delete"): "deactivate",
     ("policies.endpoint", "delete"): "delete",
 }
-NAMES = {"auth.user": "People"}
+NAMES = {"auth.user": "People", "policies.apitoken": "API tokens", "policies.auditevent": "Audit trail"}
 
 
 def offered() -> QuerySet[Permission]:
@@ -222,7 +222,7 @@ class PersonAdmin(VerbAdmin):
         """A new password for somebody, typed twice."""
         user = self.get_object(request, str(pk))
         if user is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))
+            return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))  # type: ignore[attr-defined]
         if not self.has_change_permission(request, user):
             raise PermissionDenied
         form = SetPasswordForm(user, request.POST or None)

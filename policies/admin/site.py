@@ -69,7 +69,8 @@ class PolicySite(AdminSite):
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {**self.each_context(request), "title": "Change password", **(extra_context or {})}
         url = reverse("admin:password_change_done", current_app=self.name)
-        return OwnPasswordView.as_view(extra_context=context, success_url=url)(request)
+        response: Any = OwnPasswordView.as_view(extra_context=context, success_url=url)(request)
+        return response
 
     def app_index(
         self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None

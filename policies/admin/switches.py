@@ -161,7 +161,7 @@ class SwitchAdmin(VerbAdmin):
         """The reason, and it is over."""
         switch = self.get_object(request, str(pk))
         if switch is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))
+            return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))  # type: ignore[attr-defined]
         if not self.may_clear(request):
             raise PermissionDenied
         return act_page(

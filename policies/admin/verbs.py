@@ -97,8 +97,9 @@ class VerbForm(forms.ModelForm):
 
     def look_again(self, row: Any) -> None:
         """What was shown is old: from now on the form answers for the row as it is."""
-        self.data = self.data.copy()
-        self.data[self.add_prefix("seen")] = self.state(row)
+        typed: Any = self.data.copy()  # type: ignore[attr-defined]
+        typed[self.add_prefix("seen")] = self.state(row)
+        self.data = typed
 
 
 class ReasonForm(forms.Form):
@@ -170,7 +171,7 @@ class VerbAdmin(admin.ModelAdmin):
         return f"Somebody changed it while you were editing; it now says: {told}."
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change=change, **kwargs)
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.verb = staticmethod(partial(self._act, request, obj))
         if obj is not None and self.has_change_permission(request, obj):
             form.state = staticmethod(self.state_of)
@@ -275,14 +276,14 @@ class VerbAdmin(admin.ModelAdmin):
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         row = self.get_object(request, unquote(object_id))
         if row is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
         return HttpResponseRedirect(self.history_url(row))
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """Put away through the verb, with a reason; never Django's own deletion and its cascades."""
         row = self.get_object(request, unquote(object_id))
         if row is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
         if not self.has_delete_permission(request, row):
             raise PermissionDenied
         return act_page(

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from policies.lifecycle import catalog, keys, switches
-from policies.models import Endpoint, Environment, Instance, Service, Switch, Team
+from policies.models import AuditEvent, Environment, Instance, Service, Switch, Team
 from tests.policies.factories import SYSTEM, Catalogue
 
 
@@ -159,4 +159,12 @@ def test_an_instance_that_fell_silent_is_told_from_a_live_one(admin, catalogue):
     url = reverse("admin:policies_instance_changelist")
     assert "silent-one" not in admin.get(url).content.decode()
     assert "silent-one" in admin.get(url, {"state": "silent"}).content.decode()
-    assert Endpoint.objects.count() == 0
+
+
+def test_an_instance_on_an_older_bundle_is_told(admin, catalogue):
+    instances(catalogue, range(1))
+    Instance.objects.update(active_version=1)
+    switches.set_switch("bypass", service=catalogue.shop, by=SYSTEM, reason="everywhere")
+    newest = AuditEvent.objects.order_by("-seq").first()
+    page = admin.get(reverse("admin:policies_instance_changelist")).content.decode()
+    assert newest is not None and f"1, newest is {newest.seq}" in page
