@@ -99,7 +99,7 @@ class Catalogue(InUse, Room):
         self.by.require(f"add_{self.kind}")
         values = self.read()
         reason = values.pop("reason", "")
-        told = self.told(catalog.create(self.queryset.model, values, by=self.by, reason=reason))  # type: ignore[union-attr]
+        told = self.told(catalog.create(self.queryset.model, values, by=self.by, reason=reason))  # type: ignore[union-attr,arg-type]
         address = reverse(f"{self.kind}-detail", args=[told["slug"]], request=request)
         return Response(told, status=201, headers={"Location": address, "ETag": etag_of(told)})
 

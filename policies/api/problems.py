@@ -116,10 +116,10 @@ def _failed(error: Exception, context: Mapping[str, Any]) -> dict[str, Any]:
 
 def _headers(error: exceptions.APIException) -> dict[str, str]:
     headers: dict[str, str] = dict(getattr(error, "headers", {}))
-    if getattr(error, "auth_header", None):
-        headers["WWW-Authenticate"] = error.auth_header
-    if getattr(error, "wait", None):
-        headers["Retry-After"] = str(max(1, int(error.wait)))
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if wait := getattr(error, "wait", None):
+        headers["Retry-After"] = str(max(1, int(wait)))
     return headers
 
 

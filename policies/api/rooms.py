@@ -8,9 +8,10 @@ from django.http import Http404
 from django.utils.cache import patch_vary_headers
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
-from policies.api.fields import LONGEST_REASON, Body
+from policies.api.fields import LONGEST_REASON
 from policies.api.parsing import body_of
 from policies.api.permissions import actor, may_view
 from policies.api.preconditions import conditional
@@ -31,7 +32,7 @@ class Room(GenericViewSet[Any]):
 
     kind: str
     tag: str
-    bodies: ClassVar[Mapping[str, type[Body]]] = {}
+    bodies: ClassVar[Mapping[str, type[Serializer[Any]]]] = {}
     answers: ClassVar[Mapping[str, Any]] = {}
     filterset_class: Any = None
 

@@ -60,6 +60,8 @@ class ConsoleSchema(AutoSchema):
     `statuses` the status of success where it is not the usual one; `plain` what is not JSON.
     """
 
+    view: Any
+
     @property
     def operation(self) -> str:
         return str(getattr(self.view, "action", None) or self.method.lower())
