@@ -136,7 +136,7 @@ class ExpectedResultForm(TypedForm):
         length_fields(
             "window",
             _about(EXPECTED_RESULT["window"])["label"],
-            help_text="How long to watch after a release.",
+            help_text="How long to watch after a release; at least 60.",
             lengths=WATCHES,
         )
     )

@@ -40,6 +40,10 @@ class Fleet:
     failing: int
     services: int
 
+    @property
+    def old(self) -> int:
+        return self.live - self.current
+
 
 def overview(request: HttpRequest, site: AdminSite) -> HttpResponse:
     """What a person sees first."""

@@ -16,7 +16,7 @@ from policies.admin import editor, policy_page, releases
 from policies.admin.verbs import act_page
 from policies.lifecycle import difference
 from policies.lifecycle.policies import archive_policy, newest
-from policies.models import Environment, Mode, Policy, Release, ReleaseState, Revision, Role, Service, Team
+from policies.models import Environment, Mode, Policy, PolicyScope, Release, ReleaseState, Revision, Role, Service, Team
 
 
 class LiveFilter(admin.SimpleListFilter):
@@ -84,7 +84,7 @@ class PolicyAdmin(admin.ModelAdmin):
         "name_shown",
         "service",
         "owner_shown",
-        "scope",
+        "scope_shown",
         "live_shown",
         "revision_shown",
         "changed_shown",
@@ -111,6 +111,10 @@ class PolicyAdmin(admin.ModelAdmin):
     @admin.display(description="Owner", ordering="head__owner__name")
     def owner_shown(self, policy: Policy) -> str:
         return newest(policy).owner.name
+
+    @admin.display(description="Holds for", ordering="scope")
+    def scope_shown(self, policy: Policy) -> str:
+        return "service default" if policy.scope == PolicyScope.SERVICE else "endpoints"
 
     @admin.display(description="Live")
     def live_shown(self, policy: Policy) -> SafeString:

@@ -53,7 +53,7 @@ def show(request: HttpRequest, site: AdminSite, policy: Policy, refused: Refused
         "places": places,
         "live_places": live,
         "in_force": [place for place in places if place.rules],
-        "newer": not any(place.live and place.live.revision_id == head.pk for place in live),
+        "newer": not live or any(place.live and place.live.revision_id != head.pk for place in live),
         "open_switches": [
             {"switch": switch, "act": f"clear-{switch.pk}"} for switch in policy_facts.open_switches(policy, now)
         ],

@@ -17,6 +17,7 @@ LENGTHS = (
     (30 * 86_400, "30 days"),
 )
 OTHER = "other"
+LONG_CHOICE = 32
 
 
 class TypedForm(forms.Form):
@@ -68,7 +69,8 @@ def prose_field(label: str, *, help_text: str = "", rows: int = 2) -> forms.Fiel
 def choice_field(label: str, choices: Any, *, help_text: str = "") -> forms.Field:
     """One of a few; a value that is not among them is left for the verb to refuse."""
     widget = forms.Select(choices=choices)
-    return explained(forms.CharField(label=label, help_text=help_text, required=False, strip=False, widget=widget))
+    field = forms.CharField(label=label, help_text=help_text, required=False, strip=False, widget=widget)
+    return explained(field, wide=any(len(str(words)) > LONG_CHOICE for _, words in choices))
 
 
 def tick_field(label: str, *, help_text: str = "") -> forms.Field:
@@ -77,16 +79,17 @@ def tick_field(label: str, *, help_text: str = "") -> forms.Field:
 
 
 def length_fields(name: str, label: str, *, help_text: str = "", lengths: Any = LENGTHS) -> dict[str, forms.Field]:
-    """A span of time as people say it, and beside it any other number of seconds."""
+    """A span of time as people say it, and with “other …” any number of seconds, which the help is about."""
     choices = [*lengths, (OTHER, "other …")]
-    other = number_field(f"{label}, other", unit="seconds", help_text="Only used with “other …”.")
-    return {name: choice_field(label, choices, help_text=help_text), f"{name}_{OTHER}": other}
+    other = number_field(f"{label}, other", unit="seconds", help_text=help_text or "Only used with “other …”.")
+    return {name: choice_field(label, choices), f"{name}_{OTHER}": other}
 
 
-def explained(field: forms.Field, *, unit: str = "", optional: bool = False) -> forms.Field:
-    """The field with its unit and whether it may stay empty, for the template to show."""
+def explained(field: forms.Field, *, unit: str = "", optional: bool = False, wide: bool = False) -> forms.Field:
+    """The field with its unit, whether it may stay empty, and whether it needs room, for the template to show."""
     field.unit = unit  # type: ignore[attr-defined]
     field.optional = optional  # type: ignore[attr-defined]
+    field.wide = wide  # type: ignore[attr-defined]
     return field
 
 
