@@ -102,10 +102,15 @@ class PolicyMiddleware:
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start with the worker process, and hand over the last counts when it ends."""
+
+        async def flushed(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown."):
+                # Before the server hears of it, which ends the process then. In a thread: the console may be slow.
+                await asyncio.to_thread(self.client.flush)
+            await send(message)
+
         self.client.start()
-        await self.app(scope, receive, send)
-        # In a thread, because the console may be slow; there is no loop of asyncio's under other runners.
-        await asyncio.to_thread(self.client.flush)
+        await self.app(scope, receive, flushed)
 
 
 async def serve(visit: AsgiVisit, ask: str | Entry | None, app: App, receive: Receive, send: Send) -> None:

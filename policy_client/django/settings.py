@@ -1,5 +1,6 @@
-"""`POLICY_CLIENT`, Django's way of saying what the environment variables say elsewhere: the gate and its checks."""
+"""`POLICY_CLIENT`, Django's way of saying what the environment variables say elsewhere; it beats them."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from policy_client.source import Source
 from policy_client.visit import Identify
 
 OBJECTS = ("SOURCE", "IDENTIFY")
+PREFIX = "POLICY_"
 NAMES = (*READERS, "PUBLIC_KEY", *OBJECTS)
 
 
@@ -27,12 +29,13 @@ class DjangoSettings:
     identify: Identify | None = None
 
 
-def read_settings(raw: Any) -> DjangoSettings:
-    """Read the setting; nothing raises, what is wrong is among the `problems`."""
+def read_settings(raw: Any, environ: Mapping[str, str] = os.environ) -> DjangoSettings:
+    """Read the setting; what it leaves out the variables say. Nothing raises, what is wrong is among the `problems`."""
     if not isinstance(raw, Mapping):
         problem = Problem("POLICY_CLIENT", "must be a dictionary.", 'Write POLICY_CLIENT = {"CONSOLE_URL": …}.')
         return DjangoSettings(Options(), (problem,))
-    options, problems = examine(raw, prefix="")
+    variables = {name.removeprefix(PREFIX): value for name, value in environ.items() if name.startswith(PREFIX)}
+    options, problems = examine({**variables, **raw}, prefix="")
     problems += [
         Problem(str(name), "is no setting of the client.", f"Use one of {', '.join(NAMES)}.")
         for name in raw
@@ -44,8 +47,15 @@ def read_settings(raw: Any) -> DjangoSettings:
             objects[name] = _load(name, raw.get(name))
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             problems.append(Problem(name, f"cannot be used: {error}.", "Write a dotted path, or give the object."))
-    told = tuple(Problem(f'POLICY_CLIENT["{problem.setting}"]', problem.message, problem.hint) for problem in problems)
+    told = tuple(
+        Problem(_place(problem.setting, raw, variables), problem.message, problem.hint) for problem in problems
+    )
     return DjangoSettings(options, told, objects.get("SOURCE"), objects.get("IDENTIFY"))
+
+
+def _place(name: str, raw: Mapping[str, Any], variables: Mapping[str, str]) -> str:
+    """Where somebody has to look to mend a setting."""
+    return f"{PREFIX}{name}" if name in variables and name not in raw else f'POLICY_CLIENT["{name}"]'
 
 
 def _load(name: str, value: Any) -> Any:

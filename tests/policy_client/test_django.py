@@ -14,6 +14,7 @@ from policy_client import Identity, Misconfigured, PolicyClient, install
 from policy_client.default import default_client
 from policy_client.django import client_from_settings
 from policy_client.django.checks import check_settings
+from policy_client.django.settings import read_settings
 from policy_client.source import FileSource
 from policy_client.testing import BundleSource, Policies, bundle, in_force
 
@@ -328,6 +329,15 @@ def test_a_wrong_setting_is_an_error_with_a_hint(given: Any, setting: str) -> No
     assert (found.id, found.level, bool(found.hint)) == ("policy_client.E001", checks.ERROR, True)
     assert found.msg.startswith(setting + " ")
     assert setting in str(caught.value)
+
+
+def test_the_setting_beats_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLICY_POLL_SECONDS", "30")
+    monkeypatch.setenv("POLICY_STORE_TIMEOUT_MS", "never")
+    read = read_settings({"POLL_SECONDS": 60})
+    assert read.options.poll_seconds == 60
+    assert [problem.setting for problem in read.problems] == ["POLICY_STORE_TIMEOUT_MS"]
+    assert read_settings({}).options.poll_seconds == 30
 
 
 def test_no_source_at_all_is_a_warning() -> None:

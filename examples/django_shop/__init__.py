@@ -1,0 +1,1 @@
+"""A Django service with one view worth protecting."""

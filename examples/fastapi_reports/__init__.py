@@ -1,0 +1,1 @@
+"""A FastAPI service with one endpoint worth protecting."""
