@@ -15,8 +15,9 @@ SERVE = ["python", "-m", "uvicorn", "console.asgi:application", "--no-proxy-head
 
 
 @pytest.fixture
-def production(postgres_url, redis_url):
+def production(postgres_url, redis_url, tmp_path):
     """The variables of a production console."""
+    (tmp_path / "metrics").mkdir()
     return {
         "SECRET_KEY": "c1Yt-zvVnK0mR8eQ2uHs7WfXoJpLbDgA4iTxE9rNMqk3SyZaUh",
         "ALLOWED_HOSTS": "policy.example.com",
@@ -24,6 +25,7 @@ def production(postgres_url, redis_url):
         "REDIS_URL": redis_url,
         "TRUSTED_PROXIES": "127.0.0.1",
         "LOG_FORMAT": "json",
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics"),
     }
 
 
@@ -60,6 +62,10 @@ def test_two_workers_behind_a_proxy(process, free_port, production):
     answer, body = get(free_port, "/no-such-page", **behind)
     assert answer.status == 404
     assert b"no such page" in body
+
+    # Both workers' counts, whichever of the two answers.
+    _, body = get(free_port, "/metrics")
+    assert b'console_requests_total{status="404",view="none"} 1.0' in body
 
 
 def test_two_workers_without_redis_do_not_start(process, free_port, tmp_path):
