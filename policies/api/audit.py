@@ -81,6 +81,7 @@ class Audit(Room):
     filterset_class = AuditFilter
     search_fields = ("object", "actor", "reason", "verb")
     answers = {"list": AuditRow, "retrieve": AuditRow, "head": HeadRow}
+    titles = {"head": "The end of the chain", "export": "Export the whole chain"}
     plain = {"export": "application/jsonl"}
     parameters = {"export": [OpenApiParameter("after", int, description="Only events after this sequence number.")]}
 

@@ -80,11 +80,11 @@ def _error(reader: _Reader) -> Mapping[str, Any] | None:
         return None
     if not isinstance(error, Mapping):
         reader.fault("error", "Must be an object with code and message, or null.")
-    elif len(canonical_json(error)) > LARGEST_ERROR:
-        reader.fault("error", f"Must be at most {LARGEST_ERROR:,} characters long.")
-    else:
+        return None
+    if len(canonical_json(error)) <= LARGEST_ERROR:
         return error
-    return None
+    # A process that is in trouble must not fall silent because it has much to say about it.
+    return {name: str(error.get(name, ""))[:2000] for name in ("code", "message")}
 
 
 def _counts(reader: _Reader, now: datetime) -> tuple[Count, ...]:

@@ -67,6 +67,7 @@ class Policies(InUse, Room):
         "revision": RevisionDetail,
         "diff": Difference,
     }
+    titles = {"revisions": "List revisions", "revision": "Read one revision", "diff": "What a revision changed"}
     parameters = {
         "diff": [OpenApiParameter("against", int, description="The number of another revision; default: its parent.")]
     }

@@ -34,6 +34,7 @@ class Room(GenericViewSet[Any]):
     tag: str
     bodies: ClassVar[Mapping[str, type[Serializer[Any]]]] = {}
     answers: ClassVar[Mapping[str, Any]] = {}
+    titles: ClassVar[Mapping[str, str]] = {}
     filterset_class: Any = None
 
     @property

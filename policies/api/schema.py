@@ -72,6 +72,19 @@ class ConsoleSchema(AutoSchema):
     def get_operation_id(self) -> str:
         return f"{self.view.kind}_{self.operation}"
 
+    def get_summary(self) -> str:
+        kind = str(self.view.kind).replace("auditevent", "event")
+        many = {"policy": "policies", "switch": "switches"}.get(kind, f"{kind}s")
+        words = {
+            "list": f"List {many}",
+            "retrieve": f"Read one {kind}",
+            "create": f"Create a {kind}",
+            "update": f"Replace a {kind}",
+            "partial_update": f"Change a {kind}",
+            "destroy": f"Put a {kind} away",
+        }
+        return self.view.titles.get(self.operation) or words[self.operation]
+
     def get_description(self) -> str:
         told = getattr(self.view, "descriptions", {}).get(self.operation)
         return told if told is not None else super().get_description()

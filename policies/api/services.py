@@ -40,6 +40,7 @@ class Bundle(ForKeys):
     """The bundle of the key's service and environment, as exact bytes, and 304 while the caller has it."""
 
     kind = "bundle"
+    titles = {"get": "Fetch the bundle"}
     scope = Scope.BUNDLE_READ.value
     plain = {"get": "application/json"}
     parameters = {
@@ -115,6 +116,7 @@ class Telemetry(ForKeys):
     """What a process reports, at least every 10 s: that it lives, what it runs, what each rule allowed and denied."""
 
     kind = "telemetry"
+    titles = {"post": "Report"}
     scope = Scope.TELEMETRY_WRITE.value
     max_body = 2 * 1024 * 1024
     bodies: ClassVar[dict[str, Any]] = {"post": TelemetryBody}

@@ -95,6 +95,7 @@ class Switches(Room):
     search_fields = ("reason", "detail", "target", "set_by")
     bodies = {"create": SwitchBody, "clear": ClearBody}
     answers = dict.fromkeys(("list", "retrieve", "create", "clear"), SwitchRow)
+    titles = {"create": "Open a switch", "clear": "Clear a switch"}
 
     def told(self, row: Switch) -> dict[str, Any]:
         return {

@@ -1,7 +1,7 @@
 """The paths of REST, below /api/."""
 
 from django.http import Http404
-from django.urls import include, path, re_path
+from django.urls import Resolver404, include, path, re_path, resolve
 from drf_spectacular.views import SpectacularJSONAPIView
 from rest_framework.request import Request
 from rest_framework.routers import SimpleRouter
@@ -12,20 +12,32 @@ from policies.api.catalogue import Environments, Services, Teams
 from policies.api.documentation import Documentation
 from policies.api.endpoints import Endpoints
 from policies.api.policies import Policies
+from policies.api.problems import Problem
 from policies.api.releases import Releases
 from policies.api.services import Bundle, Telemetry
 from policies.api.switches import Switches
 
 
 class Nowhere(APIView):
-    """Whatever is not a path here: a problem document like every other error."""
+    """Whatever is not a path here: a problem document like every other error.
+
+    It answers all methods, and so stands in for Django's redirect to the path with a slash at its end.
+    """
 
     authentication_classes = ()
     permission_classes = ()
     schema = None
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
+        if self._is_path(f"{request.path}/"):
+            raise Problem(404, f"There is no such path; {request.path}/ is one, with a slash at its end.")
         raise Http404
+
+    def _is_path(self, path: str) -> bool:
+        try:
+            return getattr(resolve(path).func, "cls", None) is not type(self)
+        except Resolver404:
+            return False
 
 
 EXPORT = {"detail": False, "filterset_class": None, "search_fields": (), "pagination_class": None}

@@ -101,6 +101,11 @@ def test_what_is_nowhere_is_a_problem_document_too(catalogue: Catalogue, alice: 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
+def test_a_missing_slash_is_named(catalogue: Catalogue, alice: Api) -> None:
+    assert "/api/v1/policies/ is one" in alice.get("/policies").json()["detail"]
+    assert "slash" not in alice.get("/nothing").json()["detail"]
+
+
 def test_a_method_that_is_not_there_is_405(catalogue: Catalogue, alice: Api) -> None:
     for method, path in [("PUT", "/policies/"), ("DELETE", "/teams/"), ("OPTIONS", "/teams/"), ("TRACE", "/teams/")]:
         answer = alice.request(method, path)

@@ -43,7 +43,7 @@ def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
 
 def test_every_operation_says_what_it_does_and_how_it_fails(document: dict[str, Any]) -> None:
     for path, method, told in operations(document):
-        assert told.get("description"), (path, method)
+        assert told.get("description") and told.get("summary"), (path, method)
         assert {"401", "403"} <= set(told["responses"]), (path, method)
         if method in ("put", "patch", "delete"):
             assert {"412", "428"} <= set(told["responses"]), (path, method)
