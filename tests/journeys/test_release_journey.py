@@ -5,16 +5,13 @@ stand-in, no JSON typed by anybody.
 """
 
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.journeys import stage
+from tests.journeys import houses, stage
 from tests.journeys.hands import Hands
+from tests.journeys.houses import run
 from tests.journeys.wire import call, until
 from tests.servers import free_port
 
@@ -28,35 +25,12 @@ MOST_PRESSES = 12
 @pytest.fixture
 def variables(postgres_url, second_redis_url):
     """The console's environment."""
-    return {
-        "DEBUG": "1",
-        "SECRET_KEY": "the secret of a journey signs nothing outside of it; it is long enough",
-        "DATABASE_URL": postgres_url,
-        "REDIS_URL": second_redis_url,
-    }
-
-
-def run(variables, *command):
-    """A command on the console's machine; what it wrote on stdout."""
-    words = [sys.executable, *command]
-    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "console.settings", **variables}
-    result = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    return houses.variables(postgres_url, REDIS_URL=second_redis_url)
 
 
 @pytest.fixture
 def console(process, variables):
-    """The URL of a running console that has a team, its service and an environment."""
-    run(variables, "-m", "tests.journeys.stage", "reports")
-    port = free_port()
-    command = ["python", "-m", "uvicorn", "console.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
-    process(
-        [*command, "--lifespan", "off", "--no-proxy-headers"],
-        ready=f"http://127.0.0.1:{port}/health/ready",
-        **variables,
-    )
-    return f"http://127.0.0.1:{port}"
+    return houses.start_console(process, variables, "reports")
 
 
 @pytest.fixture
