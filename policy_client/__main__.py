@@ -1,0 +1,27 @@
+"""python -m policy_client COMMAND. A new command is one module with HELP, add_arguments and run, and one line here."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from policy_client.replay import command as replay
+
+COMMANDS = {"replay": replay}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m policy_client", description="Tools of the policy client.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        sub = commands.add_parser(name, help=module.HELP, description=f"Tells {module.HELP}.")
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run)
+    chosen = parser.parse_args(arguments)
+    status: int = chosen.run(chosen)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
