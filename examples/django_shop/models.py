@@ -23,6 +23,8 @@ class Product(models.Model):
     cents = models.IntegerField()
     stock = models.IntegerField()
 
+    objects: models.Manager["Product"] = models.Manager()
+
     class Meta:
         app_label = "django_shop"
 
