@@ -7,17 +7,19 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Case, Q, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from policies.admin import cells
+from policies.admin import cells, door
 from policies.admin.filters import StateFilter
 from policies.admin.verbs import MomentField, ReasonField, VerbAdmin, VerbForm, act_page, columns
 from policies.lifecycle import switches
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.refusals import Refusal
 from policies.models import Effect, Environment, Policy, Service, Switch
 
 OPEN, CLEARED, OVER = "open", "cleared", "over"
@@ -101,8 +103,18 @@ class SwitchForm(VerbForm):
         if not self.only_preview:
             return super().is_valid()
         if not self.errors:
-            self.preview = sentence(self.instance)
+            self.try_out()
         return False
+
+    def try_out(self) -> None:
+        """Set the switch and take it back in the same transaction: so a preview refuses what the act would refuse."""
+        self.cleaned_data["reason"] = self.cleaned_data.get("reason") or "A preview."
+        try:
+            with transaction.atomic():
+                self.preview = sentence(self.verb(self))
+                transaction.set_rollback(True)
+        except Refusal as refusal:
+            door.tell(self, refusal)
 
 
 @admin.register(Switch)

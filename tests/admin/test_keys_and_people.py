@@ -93,6 +93,9 @@ def test_a_switch_is_previewed_set_and_cleared(admin, catalogue):
     preview = set_switch(admin, **typed, reason="", _preview="1").content.decode()
     assert "answered at once with 503 and Retry-After 60 s" in preview
     assert not Switch.objects.exists()
+    assert not AuditEvent.objects.filter(verb="switch.set").exists()
+    faulty = set_switch(admin, **{**typed, "status": 200}, _preview="1").content.decode()
+    assert 'id="id_status_error"' in faulty and "answered at once" not in faulty
     assert set_switch(admin, **typed).status_code == 302
     switch = Switch.objects.get()
     assert (newest().verb, newest().reason) == ("switch.set", "Database is down.")

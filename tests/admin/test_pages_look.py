@@ -87,11 +87,16 @@ class Inspection:
             self.page.screenshot(path=directory / f"{name}-{self.look}.png", full_page=True)
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_every_page_is_sound(browser, console, look):
+def opened(browser, look):
+    """A context of the browser with this look, a page in it, and the inspection of that page."""
     context = browser.new_context(**LOOKS[look])
     page = context.new_page()
-    inspection = Inspection(page, look)
+    return context, page, Inspection(page, look)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_page_is_sound(browser, console, look):
+    context, page, inspection = opened(browser, look)
     page.goto(f"{console}/admin/login/")
     inspection.look_at("login")
     log_in(page, console)
@@ -112,3 +117,37 @@ def test_every_page_is_sound(browser, console, look):
     context.close()
     assert not inspection.faults, "\n".join(inspection.faults)
     assert len(seen) > 30
+
+
+@pytest.mark.parametrize("look", ["light", "dark"])
+def test_forms_that_are_refused_are_sound_and_lead_to_the_field(browser, console, look):
+    context, page, inspection = opened(browser, look)
+    log_in(page, console)
+    for model in ("policies/team", "policies/service", "policies/endpoint", "policies/switch", "auth/user"):
+        page.goto(f"{console}/admin/{model}/add/")
+        page.locator("button[name=_save]").click()
+        page.get_by_text("Nothing was saved yet").wait_for()
+        inspection.look_at(f"{model.replace('/', '-')}-refused")
+        for link in page.locator(".errornote a").all():
+            target = link.get_attribute("href")
+            assert page.locator(target).count() == 1, f"{page.url}: {target}"
+    context.close()
+    assert not inspection.faults, "\n".join(inspection.faults)
+
+
+def test_the_secret_of_a_key_has_a_page_of_its_own(browser, console):
+    context, page, inspection = opened(browser, "light")
+    log_in(page, console)
+    page.goto(f"{console}/admin/policies/servicekey/add/")
+    page.get_by_label("Service").select_option(label="Reports")
+    page.get_by_label("Environment").select_option(label="Production")
+    page.get_by_role("button", name="Save").click()
+    secret = page.get_by_label("The secret")
+    secret.wait_for()
+    inspection.look_at("servicekey-issued")
+    assert secret.inner_text().startswith("pck_")
+    page.get_by_role("link", name="I have copied it").click()
+    page.get_by_role("heading", name="Service keys").wait_for()
+    assert "pck_" in page.content() and secret.count() == 0
+    context.close()
+    assert not inspection.faults, "\n".join(inspection.faults)
