@@ -26,6 +26,7 @@ def main() -> int:
     running: list[subprocess.Popen[bytes]] = []
     driver: Driver | None = None
     try:
+        print("Setting up the demo in var/ …", flush=True)
         _manage(["migrate", "--verbosity", "0"], environment)
         _manage(["seed_demo"], environment)
         running.append(_start("console", ["manage.py", "run_console", "--port", str(port)], environment, told=True))
@@ -49,7 +50,7 @@ def main() -> int:
         print("\nStopping.", flush=True)
         return 0
     except subprocess.CalledProcessError as failed:
-        print(f"{' '.join(map(str, failed.cmd))} failed.", file=sys.stderr)
+        print(f"{' '.join(map(str, failed.cmd))} failed; see var/demo-setup.log.", file=sys.stderr)
         return 1
     except TimeoutError as late:
         print(f"{late}; see var/demo-*.log.", file=sys.stderr)
@@ -65,8 +66,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _manage(arguments: list[str], environment: dict[str, str]) -> str:
+    """Run a command of the console; what it prints. Its log goes where the demo's logs are."""
     command = [sys.executable, "manage.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+    with (ROOT / "var" / "demo-setup.log").open("ab") as log:
+        done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, stderr=log)
+    return done.stdout.decode()
 
 
 def _client(environment: dict[str, str], service: str, port: int) -> dict[str, str]:

@@ -87,7 +87,7 @@ def test_what_cannot_be_replayed_is_said(catalogue: Catalogue, log: Path, argume
 
 def test_a_log_that_is_not_there_is_said(catalogue: Catalogue, tmp_path: Path) -> None:
     make_policy()
-    with pytest.raises(CommandError, match="cannot be read|No such file"):
+    with pytest.raises(CommandError, match=r"cannot be read|No such file"):
         call_command("replay", str(tmp_path / "none.log"), "--service", "reports")
 
 
