@@ -17,5 +17,9 @@ urlpatterns = [
     path("favicon.ico", favicon),
     path("admin/", admin.site.urls),
     path("api/", include("policies.api.urls")),
-    path("api/", include("policies.api.urls")),
 ]
+
+handler400 = "policies.api.failures.bad_request"
+handler403 = "policies.api.failures.forbidden"
+handler404 = "policies.api.failures.not_found"
+handler500 = "policies.api.failures.server_error"

@@ -45,8 +45,6 @@ class AlwaysJson(BaseContentNegotiation):
     """There is one representation of everything, so there is nothing to negotiate."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
-        if "HTTP_TRANSFER_ENCODING" in request.META and "CONTENT_LENGTH" not in request.META:
-            raise Problem(411, "Send the body with a Content-Length, not in chunks.")
         essence = (request.content_type or "").partition(";")[0].strip().lower()
         return next((parser for parser in parsers if parser.media_type == essence), None)
 
@@ -56,6 +54,9 @@ class AlwaysJson(BaseContentNegotiation):
 
 def body_of(request: Request) -> dict[str, Any]:
     """The body as a JSON object; an absent one is an empty object, so that each missing field is named."""
+    if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
+        # Without a length the framework takes a body for an empty one: better to say so than to miss each field.
+        raise Problem(411, "Send the body with a Content-Length, not in chunks.")
     data = request.data
     if not isinstance(data, dict):
         raise Problem(400, "The body must be a JSON object.", code="invalid", errors={"": ["Must be a JSON object."]})
