@@ -18,7 +18,7 @@ from policies.admin.typed_forms import read_integer
 from policies.lifecycle import difference, releases, switches
 from policies.lifecycle.policies import newest
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
-from policies.models import Effect, Environment, Policy, Release
+from policies.models import Effect, Environment, Policy, Release, ReleaseState
 from policy_client.rules.wording import duration
 
 
@@ -119,7 +119,11 @@ def set_switch(request: HttpRequest, site: AdminSite, policy: Policy) -> HttpRes
         return _refuse(request, site, policy, refusal, "switch")
     where = switch.environment.slug if switch.environment else "all environments"
     does = "blocks every call" if switch.effect == Effect.BLOCK else "lets every call through"
-    messages.success(request, f"The switch is on: it {does} in {where}. Services follow with their next poll.")
+    if _is_live(policy, switch.environment):
+        messages.success(request, f"The switch is on: it {does} in {where}. Services follow with their next poll.")
+    else:
+        text = f"The switch is on, but it does nothing yet: {policy.reference} is not live in {where}."
+        messages.warning(request, f"{text} To act on calls now, set a switch for the service.")
     return HttpResponseRedirect(page_url(policy))
 
 
@@ -142,6 +146,12 @@ def _span(seconds: int) -> str:
     """1 day, 36 hours."""
     words = duration(seconds)
     return words if words[0].isdecimal() else f"1 {words}"
+
+
+def _is_live(policy: Policy, environment: Environment | None) -> bool:
+    """Whether services know the policy in this environment (None: in any), so that a switch on it has an effect."""
+    live = policy.releases.filter(state=ReleaseState.LIVE, revision__isnull=False)
+    return (live.filter(environment=environment) if environment else live).exists()
 
 
 def page_url(policy: Policy) -> str:

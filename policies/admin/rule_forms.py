@@ -42,6 +42,13 @@ class RuleForm(TypedForm):
         """Its place among the rules, from 0."""
         return int(str(self.prefix).rpartition("-")[2])
 
+    def tell(self, field: str, message: str) -> None:
+        """A message about the whole rule names its fields as the page does, not as JSON does."""
+        if field not in self.fields:
+            labels = {name: spec.label.lower() for name, spec in KINDS[self.kind].specs().items()}
+            message = re.sub(r"[a-z]+(?:_[a-z]+)*", lambda word: labels.get(word[0], word[0]), message)
+        super().tell(field, message)
+
     def draft(self) -> dict[str, Any]:
         """The rule as a draft has it; empty fields are left out, so that defaults and "required" apply."""
         return {"kind": self.kind, **read_typed(self.kind, self.typed())}

@@ -31,6 +31,9 @@ class TypedForm(forms.Form):
 
     def tell(self, field: str, message: str) -> None:
         """Put a message at a field, or at the top of this form if it has no such field."""
+        other = f"{field}_{OTHER}"
+        if other in self.fields and self[field].data == OTHER:
+            field = other
         self.add_error(field if field in self.fields else None, message)
 
     def groups(self) -> Iterator[list[forms.BoundField]]:

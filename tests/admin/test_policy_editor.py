@@ -163,7 +163,8 @@ def test_rows_are_added_and_removed_without_losing_what_was_typed(alice):
 def test_a_guard_that_asks_for_nothing_is_told_at_its_row(alice):
     page = send(alice, ADD, "add-rule:request_guard", **COMPLETE)
     answer = send(alice, ADD, "save", page)
-    assert "must ask for something" in str(answer.context["sheet"].rules[1].non_field_errors())
+    message = str(answer.context["sheet"].rules[1].non_field_errors())
+    assert "must ask for something: methods, largest body, content types" in message
 
 
 def test_another_window_is_given_in_seconds(alice):
@@ -171,6 +172,11 @@ def test_another_window_is_given_in_seconds(alice):
     assert policy.head.document()["rules"][0]["window"] == 5400
     fields = form(alice.get(change_url(policy)), "base")["fields"]
     assert (fields["rules-0-window"], fields["rules-0-window_other"]) == (["other"], ["5400"])
+
+
+def test_a_fault_in_another_window_stands_at_its_own_field(alice):
+    answer = send(alice, ADD, **{**COMPLETE, "rules_0_window": "other", "rules_0_window_other": "soon"})
+    assert "whole number" in str(answer.context["sheet"].rules[0].errors["window_other"])
 
 
 def test_several_key_parts_are_typed_with_commas(alice):

@@ -196,7 +196,14 @@ def test_rolling_back_a_release_that_is_no_longer_live_is_refused(alice, policy,
     assert 'value="late"' in answer.content.decode()
 
 
+def test_a_switch_on_a_policy_that_is_not_live_says_that_it_does_nothing(alice, policy):
+    assert "does nothing until it is released" in alice.get(url(policy)).content.decode()
+    sent = {**fill(alice.get(url(policy)), "detail", reason="database is down"), "effect": "block"}
+    assert "it does nothing yet" in alice.post(url(policy, "switch/"), sent, follow=True).content.decode()
+
+
 def test_switches_are_set_and_cleared_on_the_page(alice, policy, catalogue):
+    live(policy, catalogue.production)
     sent = fill(alice.get(url(policy)), "detail", environment="production", reason="database is down", effect="block")
     assert alice.post(url(policy, "switch/"), {**sent, "retry_after": "120", "detail": "Paused."}).status_code == 302
     switch = Switch.objects.get()
