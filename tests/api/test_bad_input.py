@@ -1,6 +1,7 @@
 """Bad input gets a clear error and changes nothing."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
@@ -256,5 +257,43 @@ def test_no_body_whatever_makes_the_console_fail(catalogue: Catalogue, alice: Ap
     def tried(body: Any) -> None:
         answer = door(place, alice, service).post(place, body)
         assert answer.status_code in (200, 201, 202, 400, 409), answer.content
+
+    tried()
+
+
+LISTS = ["/teams/", "/services/", "/endpoints/", "/policies/", "/releases/", "/switches/", "/audit/"]
+PARAMETERS = [
+    *("archived", "team", "service", "policy", "covered", "owner", "scope", "name", "live_in", "environment", "state"),
+    *("mode", "effect", "open", "actor", "verb", "door", "object", "since", "until", "search", "page", "page_size"),
+]
+
+
+@pytest.mark.parametrize("place", LISTS)
+def test_no_query_whatever_makes_the_console_fail(catalogue: Catalogue, alice: Api, place: str) -> None:
+    make_policy()
+    values = some.text(max_size=30) | some.sampled_from(
+        ["true", "POL-0001", "\0", "9" * 30, "-1", "2026-11-22T10:00:00Z"]
+    )
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(some.dictionaries(some.sampled_from(PARAMETERS), values, max_size=3))
+    def tried(query: dict[str, str]) -> None:
+        asked = urlencode(query, errors="surrogatepass")
+        assert alice.get(f"{place}?{asked}").status_code in (200, 400, 404)
+
+    tried()
+
+
+@pytest.mark.parametrize("header", ["If-Match", "If-None-Match", "X-Request-ID", "Accept", "Content-Type", "Cookie"])
+def test_no_header_whatever_makes_the_console_fail(catalogue: Catalogue, alice: Api, header: str) -> None:
+    address = f"/policies/{make_policy().reference}/"
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(some.text(some.characters(max_codepoint=255, min_codepoint=32), max_size=60))
+    def tried(value: str) -> None:
+        given = {header.replace("-", "_"): value}
+        assert alice.get(address, **given).status_code in (200, 304)
+        changed = alice.patch(address, {"reason": "why"}, **({"If_Match": '"1"'} | given))
+        assert changed.status_code in (200, 412, 415)
 
     tried()
