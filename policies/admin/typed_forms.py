@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django import forms
+from django.forms.utils import ErrorDict
 
 LENGTHS = (
     (1, "1 second"),
@@ -24,6 +25,11 @@ class TypedForm(forms.Form):
     """No field of it ever refuses a value by itself, so nothing that a person typed gets lost on the way back."""
 
     use_required_attribute = False
+
+    def full_clean(self) -> None:
+        """Nothing is judged here; there is only room for the messages of the verbs."""
+        self._errors = ErrorDict(renderer=self.renderer)
+        self.cleaned_data = {}
 
     def typed(self) -> dict[str, Any]:
         """What stands in each field."""

@@ -21,6 +21,7 @@ from policy_client.jsontext import canonical_json
 from policy_client.rules import Rule, parse_rule
 from policy_client.rules.rate_limit import RateLimit
 
+UNSTORABLE = "Must not contain NUL or half of a surrogate pair."
 MOST_ENDPOINTS = 50
 MOST_RULES = 50
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -127,7 +128,14 @@ def read_reason(reason: object) -> str:
         raise Invalid({"reason": ["Say why: a sentence that a colleague understands in a year."]})
     if len(reason) > 2000:
         raise Invalid({"reason": ["Must be at most 2,000 characters long."]})
+    if not storable(reason):
+        raise Invalid({"reason": [UNSTORABLE]})
     return reason.strip()
+
+
+def storable(text: str) -> bool:
+    """Whether every database can keep the text: no NUL, and no half of a surrogate pair."""
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
 
 
 def _slug(draft: Mapping[str, Any], field: str, faults: Faults) -> str:
@@ -313,6 +321,9 @@ def _typed(key: str, value: Any, path: str, faults: Faults) -> Any:
     if isinstance(value, str):
         if len(value) > 2000:
             faults.add(path, "Must be at most 2,000 characters long.")
+            return None
+        if not storable(value):
+            faults.add(path, UNSTORABLE)
             return None
         return value.strip()
     return value

@@ -140,6 +140,8 @@ def _check(
                 errors[field] = ["A bypass lets every call through, so it answers nothing; leave this empty."]
     if len(detail) > 500:
         errors["detail"] = ["Must be at most 500 characters long."]
+    if not content.storable(detail):
+        errors["detail"] = [content.UNSTORABLE]
     if until is not None and until <= now:
         errors["until"] = ["Must lie in the future."]
     if errors:

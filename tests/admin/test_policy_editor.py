@@ -277,3 +277,13 @@ def test_nul_characters_and_absurd_numbers_are_answered_not_raised(alice):
     assert send(alice, ADD, **typed).status_code == 400
     answer = alice.post(ADD, {"act": "save", "base": "9" * 30, "rules-count": "99999", "endpoints-count": "x"})
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "field", ["baseline_route", "change_reason", "change_rollback_note", "policy_name", "rules_0_key"]
+)
+def test_a_nul_character_is_refused_at_its_field(alice, field):
+    answer = send(alice, ADD, **{**COMPLETE, field: "a\x00b"})
+    assert answer.status_code == 400
+    assert answer.context["faults"] == 1
+    assert not Policy.objects.exists()
