@@ -249,7 +249,9 @@ class VerbAdmin(admin.ModelAdmin):
             self.message_user(request, f"Nothing was saved. {self.note(row)}", messages.WARNING)
             return HttpResponseRedirect(request.path)
         if row is not None:
-            links = [*self.links(row), ("History", self.history_url(row))]
+            links = self.links(row)
+            if request.user.has_perm("policies.view_auditevent"):  # type: ignore[union-attr]
+                links = [*links, ("History", self.history_url(row))]
             own |= {
                 "title": str(row),
                 "subtitle": self.subtitle(row),

@@ -8,9 +8,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from policies.lifecycle import catalog, keys, switches
-from policies.models import AuditEvent, Environment, Instance, Service, Switch, Team
-from tests.policies.factories import SYSTEM, Catalogue
+from policies.lifecycle import catalog, keys, releases, switches
+from policies.models import AuditEvent, Environment, Instance, Policy, Service, Switch, Team
+from tests.policies.factories import SYSTEM, Catalogue, endpoint, make_policy
 
 
 def teams(stock: Catalogue, numbers: range) -> None:
@@ -60,7 +60,21 @@ def open_and_closed(stock: Catalogue, numbers: range) -> None:
         switches.clear_switch(switch, by=SYSTEM, reason="r")
 
 
+def policies(stock: Catalogue, numbers: range) -> None:
+    for n in numbers:
+        make_policy(name=f"policy-{n}", endpoints=[endpoint(f"/route-{n}", name=f"route.{n}")])
+
+
+def live_releases(stock: Catalogue, numbers: range) -> None:
+    policies(stock, numbers)
+    for policy in Policy.objects.select_related("head").filter(releases=None):
+        assert policy.head is not None
+        releases.release(policy.head, stock.production, mode="enforce", by=SYSTEM, reason="r")
+
+
 LISTS = {
+    "policies_policy": live_releases,
+    "policies_release": live_releases,
     "policies_team": teams,
     "policies_service": services,
     "policies_environment": environments,
