@@ -9,6 +9,8 @@ from policy_client.plan import Plan
 from policy_client.source import Delivered, Undelivered
 
 MAX_NAMES = 100
+MAX_ERRORS = 20
+MAX_TEXT = 300
 
 logger = logging.getLogger("policy_client")
 
@@ -22,8 +24,12 @@ class Trouble:
     errors: dict[str, list[str]] | None = None
 
     def to_wire(self) -> dict[str, Any]:
-        wire: dict[str, Any] = {"code": self.code, "message": self.message}
-        return wire if not self.errors else {**wire, "errors": self.errors}
+        """Bounded, so that a bundle with thousands of faults does not keep the heartbeat from getting through."""
+        wire: dict[str, Any] = {"code": self.code, "message": self.message[:MAX_TEXT]}
+        if self.errors:
+            told = list(self.errors.items())[:MAX_ERRORS]
+            wire["errors"] = {path: [message[:MAX_TEXT] for message in found[:1]] for path, found in told}
+        return wire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

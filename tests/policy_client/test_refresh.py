@@ -99,6 +99,21 @@ def test_the_heartbeat_says_why_until_it_is_mended(client: PolicyClient, peer: P
     assert peer.batches()[-1]["active_version"] == 5
 
 
+def test_a_bundle_with_thousands_of_faults_still_lets_the_heartbeat_through(client: PolicyClient, peer: Peer) -> None:
+    document = json.loads(limited(0, version=6))
+    [entry] = document["policies"]
+    document["policies"] = [{**entry, "reference": f"POL-{number}"} for number in range(2000)]
+    peer.body = json.dumps(document).encode()
+    client.start()
+    status = client.refresh()
+    client.flush()
+    assert status.error is not None
+    assert status.error.errors is not None
+    assert len(status.error.errors) >= 2000
+    assert len(peer.asked[-1].body) < 10_000
+    assert peer.batches()[-1]["error"]["code"] == "policy"
+
+
 @pytest.mark.parametrize(
     "facts",
     [{"invented": {"a": [1]}}, {"published_at": "2030-01-01T00:00:00+02:00"}, {"overrides": [{"id": 5}]}],
