@@ -152,11 +152,14 @@ class RatelimitStore:
             )
         except Exception as error:  # A cache's backend may raise anything at all.
             raise StoreFailed(f"The cache: {error}") from error
-        if usage is None or usage["time_left"] < 0:
+        # Where the cache did not answer, it says None or a limit of 0. (A negative time that is left says nothing: the
+        # second may have ended in between.)
+        if usage is None or usage["limit"] != CEILING:
             raise StoreFailed("The cache did not count.")
         count = usage["count"]
-        # The end of this window, which is no multiple of its length, as the number of a window.
-        ends = Fraction(now + max(1, usage["time_left"]) * SECOND, counter.window)
+        # The end of this window, which is no multiple of its length, as the number of a window. What django-ratelimit
+        # calls the end is the last second that belongs to it.
+        ends = Fraction(now + max(1, usage["time_left"] + 1) * SECOND, counter.window)
         return count <= counter.limit if increment else count < counter.limit, count, ends - 1  # type: ignore[return-value]
 
     def _name(self, take: Take) -> str:

@@ -47,6 +47,7 @@ class Pump:
         self._connection: Any = None
         self._waiting: deque[_Question] = deque()
         self._task: asyncio.Task[None] | None = None
+        self.closing: asyncio.Task[None] | None = None
 
     async def ask(self, command: bytes) -> Any:
         answer: asyncio.Future[Any] = self._loop.create_future()

@@ -97,16 +97,25 @@ class RedisStore:
         return usage_of(claim, reply)
 
     def close(self) -> None:
-        """Close the idle connections of threads. Those of an event loop are closed by `aclose` in that loop."""
+        """Close the idle connections of threads, and ask event loops that still run to close theirs."""
         while self._idle:
             self._idle.pop().disconnect()
+        for loop in list(self._pumps):
+            if loop.is_running():
+                loop.call_soon_threadsafe(self._close_pump, loop)
 
     async def aclose(self) -> None:
         """Close everything that this event loop and threads hold."""
-        self.close()
         pump = self._pumps.pop(asyncio.get_running_loop(), None)
+        self.close()
         if pump is not None:
             await pump.close()
+
+    def _close_pump(self, loop: asyncio.AbstractEventLoop) -> None:
+        pump = self._pumps.pop(loop, None)
+        if pump is not None:
+            # The reference keeps the task alive until it is done.
+            pump.closing = loop.create_task(pump.close())
 
     def _tail(self, claim: Claim) -> bytes:
         """A command but for its beginning: the number of keys, the keys, the arguments."""

@@ -289,3 +289,17 @@ def test_a_child_does_not_use_the_connections_of_its_parent(store):
 def test_a_url_that_names_no_store_is_refused(url):
     with pytest.raises(Misconfigured):
         open_store(url)
+
+
+def test_closing_from_a_thread_closes_what_a_running_loop_holds(store, server):
+    async def main():
+        await store.atake(claim_of(plan_of(limit())))
+        (pump,) = store._pumps.values()
+        await asyncio.to_thread(store.close)
+        await asyncio.sleep(0)
+        await pump.closing
+        return pump
+
+    pump = asyncio.run(main())
+    assert pump._connection is None
+    assert not store._pumps
