@@ -86,8 +86,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
-# One way to write a moment, on every page of the admin; all are UTC.
-DATE_FORMAT, TIME_FORMAT, DATETIME_FORMAT = "Y-m-d", "H:i", "Y-m-d H:i"
+FORMAT_MODULE_PATH = ["console.formats"]
 
 # The cache holds only what may vanish: the counts of failed logins and bad keys.
 IN_PROCESS_MEMORY: dict[str, Any] = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}

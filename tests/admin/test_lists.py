@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from policies.lifecycle import catalog, keys, releases, switches
-from policies.models import AuditEvent, Environment, Instance, Policy, Service, Switch, Team
+from policies.models import AuditEvent, Environment, Instance, Policy, Release, Service, Switch, Team
 from tests.policies.factories import SYSTEM, Catalogue, endpoint, make_policy
 
 
@@ -182,3 +182,9 @@ def test_an_instance_on_an_older_bundle_is_told(admin, catalogue):
     newest = AuditEvent.objects.order_by("-seq").first()
     page = admin.get(reverse("admin:policies_instance_changelist")).content.decode()
     assert newest is not None and f"1, newest is {newest.seq}" in page
+
+
+def test_moments_are_written_one_way(admin, catalogue):
+    live_releases(catalogue, range(1))
+    released = Release.objects.get().released_at
+    assert f"{released:%Y-%m-%d %H:%M}" in admin.get(reverse("admin:policies_release_changelist")).content.decode()
