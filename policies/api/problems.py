@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.signals import got_request_exception
-from django.db import IntegrityError
+from django.db import DatabaseError, IntegrityError, OperationalError
 from django.http import Http404
 from django.utils.log import log_response
 from rest_framework import exceptions
@@ -29,6 +29,7 @@ _CODES = {
     428: "precondition_required",
     429: "too_many_attempts",
     500: "error",
+    503: "unavailable",
 }
 
 
@@ -71,16 +72,11 @@ def document(status: int, detail: str, *, code: str = "", errors: Errors | None 
 
 def answer(error: Exception, context: Mapping[str, Any]) -> Response:
     """The answer to an exception: the handler that all views of this room use."""
-    headers = {}
-    if isinstance(error, exceptions.APIException):
-        headers = _headers(error)
     body = _told(error) or _failed(error, context)
-    response = Response(body, status=body["status"], headers=headers, content_type=CONTENT_TYPE)
-    if body["status"] >= 500:
+    response = Response(body, status=body["status"], headers=_headers(error), content_type=CONTENT_TYPE)
+    if isinstance(error, DatabaseError) or body["status"] >= 500:
         request = context["request"]._request
-        log_response(
-            "%s: %s", "Internal Server Error", request.path, response=response, request=request, exception=error
-        )
+        log_response("%s: %s", body["title"], request.path, response=response, request=request, exception=error)
     return response
 
 
@@ -102,6 +98,8 @@ def _told(error: Exception) -> dict[str, Any] | None:  # noqa: PLR0911 - one lin
         case IntegrityError():
             detail = "Somebody changed the same thing at the same moment; read it again and repeat the change."
             return document(409, detail, code="conflict")
+        case OperationalError():
+            return document(503, "The console's database does not answer; try again in a moment.")
         case RequestDataTooBig():
             return document(413, "The body is too large.")
         case SuspiciousOperation():
@@ -114,7 +112,9 @@ def _failed(error: Exception, context: Mapping[str, Any]) -> dict[str, Any]:
     return document(500, "The console failed at this; what happened is in its log.")
 
 
-def _headers(error: exceptions.APIException) -> dict[str, str]:
+def _headers(error: Exception) -> dict[str, str]:
+    if isinstance(error, OperationalError):
+        return {"Retry-After": "5"}
     headers: dict[str, str] = dict(getattr(error, "headers", {}))
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge

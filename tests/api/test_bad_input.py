@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.db import OperationalError
 from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
@@ -122,6 +123,15 @@ def test_a_fault_of_ours_is_a_problem_document_without_secrets(catalogue: Catalo
     answer = alice.get("/teams/team-data/")
     assert (answer.status_code, answer.json()["code"]) == (500, "error")
     assert b"42" not in answer.content
+
+
+def test_a_database_that_does_not_answer_is_503(catalogue: Catalogue, alice: Api, monkeypatch) -> None:
+    def locked(*_: Any) -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr("policies.api.catalogue.Catalogue.told", locked)
+    answer = alice.get("/teams/team-data/")
+    assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (503, "unavailable", "5")
 
 
 def limit(**changes: Any) -> dict[str, Any]:
