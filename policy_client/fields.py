@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from policy_client.errors import Errors, path_join
@@ -64,17 +65,23 @@ class Spec:
 
     def read(self, raw: Any, path: str, errors: Errors) -> Any:
         """The value of `raw`; on refusal, a message is put into `errors` under `path` and the result means nothing."""
-        if raw is None and self.nullable:
-            return None
-        if self.part is Part.FIXED:
-            accepted = wire(self.default)
-            same = type(raw) is type(accepted) and raw == accepted
-            value, message = self.default, None if same else f"Only {_shown(self.default)} is accepted here."
-        else:
-            value, message = _READERS[self.type](self, raw)
+        value, message = self.judge(raw)
         if message is not None:
             errors.setdefault(path, []).append(message)
         return value
+
+    def judge(self, raw: Any) -> tuple[Any, str | None]:
+        """The value of `raw`, and why it is refused, None if it is not."""
+        if raw is None and self.nullable:
+            return None, None
+        if self.part is Part.FIXED:
+            accepted = wire(self.default)
+            same = type(raw) is type(accepted) and raw == accepted
+            return self.default, None if same else f"Only {_shown(self.default)} is accepted here."
+        return _READERS[self.type](self, raw)
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def _shown(value: Any) -> str:
@@ -125,7 +132,7 @@ def _text_problem(spec: Spec, value: str) -> str | None:
         return "Must not be empty." if spec.required else None
     if len(value) > spec.max_length:
         return f"Must have at most {spec.max_length} characters."
-    if any((ord(character) < 32 and character not in "\t\r\n") or ord(character) == 127 for character in value):
+    if _CONTROL.search(value):
         return "Must not contain control characters."
     if spec.pattern and not re.fullmatch(spec.pattern, value):
         return spec.pattern_help or f"Must match {spec.pattern}."
@@ -199,8 +206,13 @@ def mapping(**about: Any) -> Any:
     return _field(Spec(type="object", **about))
 
 
-def specs_of(cls: type, *parts: Part) -> dict[str, Spec]:
+def specs_of(cls: type, *parts: Part) -> Mapping[str, Spec]:
     """The specs of a dataclass by field name; of all parts if none is named."""
+    return _specs(cls, parts)
+
+
+@lru_cache(maxsize=256)
+def _specs(cls: Any, parts: tuple[Part, ...]) -> Mapping[str, Spec]:
     specs: dict[str, Spec] = {
         field.name: field.metadata["spec"] for field in dataclasses.fields(cls) if "spec" in field.metadata
     }
@@ -232,13 +244,15 @@ def read_fields(
                 errors.setdefault(path_join(path, name), []).append("Unknown field.")
     values: dict[str, Any] = {}
     for name, spec in specs.items():
-        where = path_join(path, name)
+        message = None
         if name in data:
-            values[name] = spec.read(data[name], where, errors)
+            values[name], message = spec.judge(data[name])
         elif spec.required:
-            errors.setdefault(where, []).append("This field is required.")
+            message = "This field is required."
         else:
             values[name] = spec.default
+        if message is not None:
+            errors.setdefault(path_join(path, name), []).append(message)
     return values
 
 

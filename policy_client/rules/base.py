@@ -39,12 +39,12 @@ class Rule:
     @classmethod
     def specs(cls) -> dict[str, Spec]:
         """The fields that people edit, in the order of a form."""
-        return specs_of(cls, Part.CONTENT)
+        return dict(specs_of(cls, Part.CONTENT))
 
     @classmethod
     def fixed(cls) -> dict[str, Spec]:
         """Further fields of the content, of which only the default is accepted."""
-        return specs_of(cls, Part.FIXED)
+        return dict(specs_of(cls, Part.FIXED))
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], path: str = "", *, strict: bool = False) -> Self:
