@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from policy_client.asgi import KEY, AsgiVisit, encoded, has_routes, serve
 from policy_client.default import default_client
-from policy_client.views import Protection, answers, protection_of
+from policy_client.views import Protection, about
 from policy_client.visit import Visit
 
 PREFIX = "policy_client.prefix"
@@ -118,14 +118,13 @@ async def _handle_route(route: Route, original: Any, scope: Scope, receive: Rece
         await original(scope, receive, send)
         return
     chosen = _effective(route, scope)
-    view = scope.get("endpoint")
-    if (chosen.methods and visit.method not in chosen.methods) or not answers(view, visit.method):
+    protection, answers = about(scope.get("endpoint"), visit.method)
+    if not answers or (chosen.methods and visit.method not in chosen.methods):
         visit.skipped = True
         await original(scope, receive, send)
         return
     visit.request = scope  # a middleware in between may have made a copy
     visit.template = scope.get(PREFIX, "") + chosen.path
-    protection = protection_of(view, visit.method)
     if protection is not None and protection.client is not None:
         visit.client = protection.client
     await serve(visit, None if protection is None else protection.name, original, receive, send)

@@ -7,7 +7,7 @@ that a middleware knows the name before it decides.
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 MARK = "__policy__"
@@ -27,22 +27,25 @@ class Protection:
         return f"protect({self.name!r})"
 
 
-def protection_of(view: Any, method: str) -> Protection | None:
-    """The protection of what answers `method` (as in GET) in this view, the outermost if there are several."""
-    return _about(view, method)[0]
+class About(NamedTuple):
+    """What answers a method in a view: its protection, the outermost if there are several, and whether it answers.
+
+    `answers` False means that the view will say 405.
+    """
+
+    protection: Protection | None
+    answers: bool
 
 
-def answers(view: Any, method: str) -> bool:
-    """Whether the view is known to have an answer for this method; False means that it will say 405."""
-    return _about(view, method)[1]
+_known: WeakKeyDictionary[Any, dict[str, About]] = WeakKeyDictionary()
 
 
-_known: WeakKeyDictionary[Any, dict[str, tuple[Protection | None, bool]]] = WeakKeyDictionary()
-
-
-def _about(view: Any, method: str) -> tuple[Protection | None, bool]:
+def about(view: Any, method: str) -> About:
+    """Look at a view (once) for what answers `method`, as in GET."""
     try:
-        known = _known.setdefault(view, {})
+        known = _known[view]
+    except KeyError:
+        known = _known[view] = {}
     except TypeError:  # something callable that cannot be remembered
         return _look(view, method)
     found = known.get(method)
@@ -53,14 +56,14 @@ def _about(view: Any, method: str) -> tuple[Protection | None, bool]:
     return found
 
 
-def _look(view: Any, method: str) -> tuple[Protection | None, bool]:
+def _look(view: Any, method: str) -> About:
     protection: Protection | None = None
     for layer in _layers(view, method):
         if protection is None:
             protection = getattr(layer, MARK, None)
         if not _lets_pass(layer, method):
-            return protection, False
-    return protection, True
+            return About(protection, False)
+    return About(protection, True)
 
 
 def _layers(view: Any, method: str) -> Iterator[Any]:

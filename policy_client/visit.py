@@ -14,7 +14,7 @@ from policy_client.answer import Answer, Headers, answer, headers
 from policy_client.call import Call, Identity
 from policy_client.decision import Decision
 from policy_client.plan import Entry
-from policy_client.views import Protection, answers, protection_of
+from policy_client.views import Protection, about
 
 if TYPE_CHECKING:
     from policy_client.client import PolicyClient
@@ -56,10 +56,11 @@ class Visit:
 
     def enter(self, view: Any, protection: Protection) -> bool:
         """Whether a protected function that was just called is the view of this request, and not something below."""
-        if self.entered or protection_of(view, self.method) is not protection:
+        found = about(view, self.method)
+        if self.entered or found.protection is not protection:
             return False
         self.entered = True
-        self.skipped = self.skipped or not answers(view, self.method)
+        self.skipped = self.skipped or not found.answers
         return True
 
     def take_arguments(self, arguments: Mapping[str, Any]) -> None:

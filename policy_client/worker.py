@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 HEARTBEAT_SECONDS = 8.0  # the contract says at least every 10
-JITTER = 0.1
+JITTER = 0.2  # only ever sooner, so that a change is there within the polling interval
 
 logger = logging.getLogger("policy_client")
 
@@ -88,4 +88,4 @@ class Worker:
             wake.clear()
 
     def _jitter(self, seconds: float) -> float:
-        return seconds * self._rng.uniform(1 - JITTER, 1 + JITTER)
+        return seconds * self._rng.uniform(1 - JITTER, 1)

@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 from policy_client.client import PolicyClient
 from policy_client.default import process_client
 from policy_client.django.visit import FRAMEWORK, KEY, DjangoVisit
-from policy_client.views import answers, protection_of
+from policy_client.views import about
 from policy_client.visit import current
 
 Response = HttpResponseBase
@@ -72,10 +72,10 @@ class PolicyMiddleware:
 
 def due(visit: DjangoVisit, view: Any) -> bool:
     """Look at the view that the router has found; says whether its call is to be decided here and now."""
-    if not answers(view, visit.method):
+    protection, answers = about(view, visit.method)
+    if not answers:
         visit.skipped = True
         return False
-    protection = protection_of(view, visit.method)
     if protection is not None:
         visit.name = protection.name
         visit.client = protection.client or visit.client

@@ -14,7 +14,7 @@ from rest_framework.viewsets import ViewSet
 from starlette.endpoints import HTTPEndpoint
 
 from policy_client import protect
-from policy_client.views import answers, protection_of
+from policy_client.views import about
 
 
 @protect("plain")
@@ -88,7 +88,7 @@ class Endpoint(HTTPEndpoint):
 
 
 def named(view, method):
-    protection = protection_of(view, method)
+    protection = about(view, method).protection
     return protection.name if protection else None
 
 
@@ -143,7 +143,7 @@ def test_the_name_is_found(view, method, name) -> None:
     ],
 )
 def test_a_view_that_will_say_405_is_known(view, method, expected) -> None:
-    assert answers(view, method) is expected
+    assert about(view, method).answers is expected
 
 
 def test_a_circle_of_wrappers_ends() -> None:
@@ -151,4 +151,4 @@ def test_a_circle_of_wrappers_ends() -> None:
         pass
 
     view.__wrapped__ = view
-    assert protection_of(view, "GET") is None
+    assert about(view, "GET").protection is None
