@@ -11,9 +11,9 @@ from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
-from django.urls import reverse
 
 from policies.admin.door import actor
+from policies.admin.policy_page import page_url
 from policies.admin.sheet import Sheet
 from policies.lifecycle import content, difference
 from policies.lifecycle.difference import Line
@@ -40,8 +40,11 @@ class Page:
 def edit(request: HttpRequest, site: AdminSite, policy: Policy | None) -> HttpResponse:
     """The page of a new policy (None) or of a change to one."""
     if request.method != "POST":
+        if policy is not None and policy.archived_at is not None:
+            return HttpResponseRedirect(page_url(policy))
         return _show(request, site, _opened(request.GET, policy))
     sheet = Sheet.typed(request.POST)
+    sheet.settled = policy is not None
     page = Page(policy=policy, sheet=sheet, base=_base(request.POST))
     act, _, subject = request.POST.get("act", "save").partition(":")
     if act == "save":
@@ -90,7 +93,7 @@ def _save(request: HttpRequest, page: Page) -> HttpResponse | None:
         messages.success(request, text)
     else:
         messages.info(request, f"Nothing differs from revision {number}, so no revision was made.")
-    return HttpResponseRedirect(reverse("admin:policies_policy_page", args=[policy.pk]))
+    return HttpResponseRedirect(page_url(policy))
 
 
 def _preview(page: Page) -> None:

@@ -72,7 +72,7 @@ def _facts(environment: Environment, now: datetime) -> dict[str, Any]:
         "fleet": _fleet(environment, now),
         "hour": traffic.of_environment(environment, now),
         "switches": _switches(environment, now),
-        "last": _last_release(environment),
+        "last": _last_releases(environment),
         "live": live[:SHOWN],
         "live_count": _live(environment).count(),
         "bare": bare[:SHOWN],
@@ -128,9 +128,9 @@ def _live(environment: Environment) -> Any:
     return shown.order_by("-released_at")
 
 
-def _last_release(environment: Environment) -> Release | None:
+def _last_releases(environment: Environment) -> list[Release]:
     found = Release.objects.filter(environment=environment).select_related("policy", "revision")
-    return found.order_by("-pk").first()
+    return list(found.order_by("-pk")[:5])
 
 
 def _switches(environment: Environment, now: datetime) -> list[Switch]:

@@ -1,5 +1,6 @@
 """What a policy's page knows: where it is live, what holds there, who runs it, and where a rollback would lead."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -61,19 +62,15 @@ class Place:
 def places(policy: Policy, by: str, now: datetime) -> list[Place]:
     """Each environment that is in use, in the order of their names."""
     environments = list(Environment.objects.filter(archived_at=None))
-    live = {
-        release.environment_id: release
-        for release in Release.objects.filter(
-            policy=policy, role=Role.ENFORCED, state=ReleaseState.LIVE
-        ).select_related("revision", "environment", "policy__service", "restores")
-    }
+    live = _live(policy)
     hours = traffic.of_policy(policy, now)
     switches = open_switches(policy, now)
     found = []
     for environment in environments:
-        here = live.get(environment.pk)
+        holding = live[environment.pk]
+        here = next((release for release in holding if release.policy_id == policy.pk), None)
         is_live = here is not None and here.revision is not None
-        rules, inherited_only = _rules(policy, environment)
+        rules, inherited_only = _rules(policy, holding)
         found.append(
             Place(
                 environment=environment,
@@ -101,9 +98,23 @@ def open_switches(policy: Policy, now: datetime) -> list[Switch]:
     return sorted(found, key=lambda switch: (switch.policy_id is None, switch.service_id is None, switch.pk))
 
 
-def _rules(policy: Policy, environment: Environment) -> tuple[list[RuleInForce], bool]:
+def _live(policy: Policy) -> defaultdict[int, list[Release]]:
+    """What is live by environment (its id): of the policy, and of its service's default."""
+    found: defaultdict[int, list[Release]] = defaultdict(list)
+    live = Release.objects.filter(
+        Q(policy=policy) | Q(policy__scope=PolicyScope.SERVICE),
+        policy__service=policy.service,
+        role=Role.ENFORCED,
+        state=ReleaseState.LIVE,
+    )
+    for release in live.select_related("revision", "environment", "policy__service", "restores"):
+        found[release.environment_id].append(release)
+    return found
+
+
+def _rules(policy: Policy, holding: list[Release]) -> tuple[list[RuleInForce], bool]:
     """The rules that hold for its endpoints there; True if all of them come from the service's default."""
-    entries = bundles.policy_entries(policy.service, environment)
+    entries = bundles.entries_of([release for release in holding if release.revision is not None])
     own = next((entry for entry in entries if entry["reference"] == policy.reference), None)
     default = next((entry for entry in entries if entry["scope"] == PolicyScope.SERVICE), None)
     entry = own or default

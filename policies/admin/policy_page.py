@@ -61,7 +61,7 @@ def show(request: HttpRequest, site: AdminSite, policy: Policy, refused: Refused
         "changed": difference.changed_only(difference.to_parent(head)) if head.parent_id else [],
         "story": story.of_policy(policy),
         "refused": refused,
-        "audit_url": f"{reverse('admin:policies_auditevent_changelist')}?q={policy.reference}",
+        "audit_url": f"{reverse('admin:policies_auditevent_changelist')}?policy={policy.reference}",
         "may": {
             "edit": user.has_perm("policies.change_policy") and policy.archived_at is None,
             "release": user.has_perm("policies.add_release") and policy.archived_at is None,

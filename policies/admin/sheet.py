@@ -19,7 +19,10 @@ FIRST_RESULT = {"metric": "p95_ms", "direction": "below", "window": 86_400, "min
 
 @dataclass(kw_only=True)
 class Sheet:
-    """The forms of the editor's page. Row forms are numbered from 0, in the order of the page."""
+    """The forms of the editor's page. Row forms are numbered from 0, in the order of the page.
+
+    `settled`: service and scope can no longer be chosen, so messages about them stand at the top.
+    """
 
     head: TypedForm
     endpoints: list[EndpointForm]
@@ -27,6 +30,7 @@ class Sheet:
     baseline: BaselineForm
     expected_result: ExpectedResultForm
     close: CloseForm
+    settled: bool = False
     faults: list[str] = field(default_factory=list)
     section_faults: dict[str, list[str]] = field(default_factory=dict)
 
@@ -154,7 +158,7 @@ class Sheet:
             self.expected_result.tell(rest, message)
         elif block in self.close.fields:
             self.close.tell(block, message)
-        elif block in self.head.fields:
+        elif block in self.head.fields and not (self.settled and block in ("service", "scope")):
             self.head.tell(block, message)
         else:
             self.faults.append(message)

@@ -266,6 +266,16 @@ def test_service_and_scope_of_a_policy_stay(alice):
     assert Policy.objects.get().service.slug == "reports"
 
 
+def test_a_fault_that_has_no_field_on_the_page_stands_at_the_top(alice, catalogue):
+    policy = create(alice)
+    page = alice.get(change_url(policy))
+    catalogue.reports.archived_at = catalogue.reports.created_at
+    catalogue.reports.save()
+    answer = send(alice, change_url(policy), "save", page, change_reason="x", rules_0_limit="11")
+    assert answer.status_code == 400
+    assert "There is no service “reports”" in answer.content.decode()
+
+
 def test_no_field_takes_json_and_no_page_needs_a_script(alice):
     text = alice.get(ADD).content.decode()
     assert "<script" not in text
