@@ -13,6 +13,7 @@ from policy_client.stores.memory import MemoryStore
 logger = logging.getLogger("policy_client")
 
 _installed: PolicyClient | None = None
+_made: PolicyClient | None = None
 _making = threading.Lock()
 
 
@@ -27,9 +28,7 @@ def process_client() -> PolicyClient:
     if _installed is not None:
         return _installed
     with _making:
-        client = installed() or _make()
-        install(client)
-    return client
+        return installed() or _keep(_make())
 
 
 def installed() -> PolicyClient | None:
@@ -45,9 +44,23 @@ def default_client() -> PolicyClient:
         return process_client()
     except Misconfigured as error:
         logger.critical("policies are off: %s", error)
-        off = PolicyClient(None, MemoryStore(), options=Options())
-        install(off)
-        return off
+        return _keep(PolicyClient(None, MemoryStore(), options=Options()))
+
+
+def forget() -> None:
+    """Let go of a client that was made here (not of one that was installed); the next call makes another."""
+    global _made
+    client, _made = _made, None
+    if client is not None and client is _installed:
+        install(None)
+        client.close()
+
+
+def _keep(client: PolicyClient) -> PolicyClient:
+    global _made  # noqa: PLW0603
+    _made = client
+    install(client)
+    return client
 
 
 def _make() -> PolicyClient:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from policy_client.client import PolicyClient
+from policy_client.default import forget
 from policy_client.errors import Misconfigured
 from policy_client.options import READERS, Options, Problem, examine
 from policy_client.source import Source
@@ -82,3 +84,12 @@ def client_from_settings() -> PolicyClient | None:
     if read.problems:
         raise Misconfigured(" ".join(str(problem) for problem in read.problems))
     return PolicyClient.from_options(read.options, identify=read.identify, source=read.source)
+
+
+def _changed(*, setting: str, **_: Any) -> None:
+    """`override_settings` in somebody's test: what was made for the old setting must not answer for the new one."""
+    if setting == "POLICY_CLIENT":
+        forget()
+
+
+setting_changed.connect(_changed)

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.core import checks
 from django.test import AsyncClient, Client, override_settings
 
-from policy_client import Identity, Misconfigured, PolicyClient, install
+from policy_client import Call, Identity, Misconfigured, PolicyClient, install
 from policy_client.default import default_client
 from policy_client.django import client_from_settings
 from policy_client.django.checks import check_settings
@@ -287,6 +287,24 @@ def test_settings_are_read_from_policy_client(tmp_path: Any) -> None:
         assert [ask_wsgi("/things/1/").status_code for _ in range(2)] == [200, 429]
         client.close()
     install(None)
+
+
+def test_a_test_may_change_the_setting(ask: Ask, tmp_path: Any) -> None:
+    install(None)
+    for number, limit in enumerate((1, 2)):
+        path = tmp_path / f"{number}.json"
+        path.write_bytes(bundle(per_all={"key": [], "limit": limit, "window": 60}))
+        with override_settings(POLICY_CLIENT={"CONSOLE_URL": path.as_uri()}):
+            default_client().refresh()
+            assert [ask("/things/1/").status_code for _ in range(limit + 1)] == [200] * limit + [429]
+    assert default_client().decide(Call()).reason == "mode_off"
+    install(None)
+
+
+def test_an_installed_client_outlives_a_change_of_the_setting(policies: Policies) -> None:
+    with override_settings(POLICY_CLIENT={}):
+        assert default_client() is policies.client
+    assert default_client() is policies.client
 
 
 def somebody(request: Any) -> Identity:
