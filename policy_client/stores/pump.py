@@ -16,6 +16,15 @@ from policy_client.errors import StoreFailed
 _MAX_BATCH = 200
 
 
+class Errors(NamedTuple):
+    """The exceptions of the Redis client, which is not imported here: it is an optional package."""
+
+    all: tuple[type[Exception], ...]
+    lost: type[Exception]
+    slow: type[Exception]
+    no_script: type[Exception]
+
+
 class _Question(NamedTuple):
     command: bytes
     answer: asyncio.Future[Any]
@@ -29,20 +38,10 @@ class Pump:
     who are asked with it, get StoreFailed.
     """
 
-    def __init__(
-        self,
-        connect: Callable[[], Any],
-        timeout: float,
-        *,
-        errors: tuple[type[Exception], ...],
-        lost: type[Exception],
-        slow: type[Exception],
-    ) -> None:
+    def __init__(self, connect: Callable[[], Any], timeout: float, errors: Errors) -> None:
         self._connect = connect
         self._timeout = timeout
         self._errors = errors
-        self._lost = lost
-        self._slow = slow
         self._loop = asyncio.get_running_loop()
         self._connection: Any = None
         self._waiting: deque[_Question] = deque()
@@ -72,7 +71,7 @@ class Pump:
                         await self._exchange(batch)
                 except TimeoutError:
                     await self._give_up(batch, "no answer in time")
-                except self._errors as error:
+                except self._errors.all as error:
                     await self._give_up(batch, str(error))
         finally:
             # Also where the loop is shutting down and cancels the pump: nobody may wait for ever.
@@ -88,16 +87,21 @@ class Pump:
         try:
             await self._send(commands)
             first = await self._read()
-        except self._lost as error:
-            if fresh or isinstance(error, self._slow):
+        except self._errors.lost as error:
+            if fresh or isinstance(error, self._errors.slow):
                 raise
             # The server closed it while it was idle. If it did run the scripts, those calls are counted too much.
             await self._disconnect()
             await self._send(commands)
             first = await self._read()
         _answer(batch[0], first)
+        replies = [first]
         for question in batch[1:]:
-            _answer(question, await self._read())
+            replies.append(await self._read())
+            _answer(question, replies[-1])
+        if any(isinstance(reply, Exception) and not isinstance(reply, self._errors.no_script) for reply in replies):
+            # A server that became read-only, for example: the name may lead to another one by now.
+            await self._disconnect()
 
     async def _send(self, commands: list[bytes]) -> None:
         if self._connection is None:
@@ -108,8 +112,8 @@ class Pump:
         """The next reply, errors that are replies included."""
         try:
             return await self._connection.read_response()
-        except self._errors as error:
-            if isinstance(error, (OSError, self._lost, self._slow)):
+        except self._errors.all as error:
+            if isinstance(error, (OSError, self._errors.lost, self._errors.slow)):
                 raise
             return error
 

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from policy_client.claim import Claim, Usage
 from policy_client.errors import Misconfigured, StoreFailed
-from policy_client.stores.pump import Pump
+from policy_client.stores.pump import Errors, Pump
 from policy_client.stores.script import ARGUMENT_LENGTH, KEY_LENGTH, SCRIPT, SHA, Script, key_of, usage_of
 
 _MAX_IDLE = 64
@@ -38,10 +38,12 @@ class RedisStore:
         except ImportError as error:
             raise Misconfigured("A store in Redis needs the package redis: pip install policy-client[redis]") from error
         self._timeout = timeout_ms / 1000
-        self._errors: tuple[type[Exception], ...] = (redis.RedisError, OSError)
-        self._lost: type[Exception] = redis.ConnectionError
-        self._slow: type[Exception] = redis.TimeoutError
-        self._script_missing: type[Exception] = redis.exceptions.NoScriptError
+        self._errors = Errors(
+            all=(redis.RedisError, OSError),
+            lost=redis.ConnectionError,
+            slow=redis.TimeoutError,
+            no_script=redis.exceptions.NoScriptError,
+        )
         settings: dict[str, Any] = {"protocol": 2, "decode_responses": False, "socket_connect_timeout": self._timeout}
         try:
             self._pool = redis.ConnectionPool.from_url(
@@ -64,14 +66,14 @@ class RedisStore:
         try:
             try:
                 reply = self._exchange(connection, claim, tail)
-            except self._lost as error:
-                if fresh or isinstance(error, self._slow):
+            except self._errors.lost as error:
+                if fresh or isinstance(error, self._errors.slow):
                     raise
                 # The server closed it while it was idle. If it did run the script, one call is counted too much.
                 connection = self._new_connection()
                 reply = self._exchange(connection, claim, tail)
             usage = usage_of(claim, reply)
-        except self._errors as error:
+        except self._errors.all as error:
             connection.disconnect()
             raise StoreFailed(f"Redis: {error}") from error
         except BaseException:
@@ -88,9 +90,9 @@ class RedisStore:
         tail = self._tail(claim)
         try:
             reply = await self._pump().ask(_by_sha(claim, tail))
-            if isinstance(reply, self._script_missing):
+            if isinstance(reply, self._errors.no_script):
                 reply = await self._pump().ask(_by_text(claim, tail))
-        except self._errors as error:
+        except self._errors.all as error:
             raise StoreFailed(f"Redis: {error}") from error
         if isinstance(reply, Exception):
             raise StoreFailed(f"Redis: {reply}") from reply
@@ -134,7 +136,7 @@ class RedisStore:
         try:
             connection.send_packed_command([_by_sha(claim, tail)], check_health=False)
             return connection.read_response()
-        except self._script_missing:
+        except self._errors.no_script:
             connection.send_packed_command([_by_text(claim, tail)], check_health=False)
             return connection.read_response()
 
@@ -159,9 +161,7 @@ class RedisStore:
         loop = asyncio.get_running_loop()
         pump = self._pumps.get(loop)
         if pump is None:
-            pump = self._pumps[loop] = Pump(
-                self._async_pool.make_connection, self._timeout, errors=self._errors, lost=self._lost, slow=self._slow
-            )
+            pump = self._pumps[loop] = Pump(self._async_pool.make_connection, self._timeout, self._errors)
         return pump
 
 

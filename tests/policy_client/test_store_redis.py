@@ -13,11 +13,29 @@ from policy_client.errors import Misconfigured, StoreFailed
 from policy_client.stores import open_store
 from policy_client.stores.redis import RedisStore
 from policy_client.stores.script import SHA
+from tests import servers
 from tests.policy_client.counting import START, allowed, claim_of, decide, left, limit, plan_of
 
 DAY = limit("daily", key=[], limit=1000, window=86400, algorithm="fixed_window")
 BUCKET = limit("bucket", key=[], limit=1000, window=86400 * 30)
 PROCESSES, TASKS = 8, 200
+
+
+@pytest.fixture(scope="module")
+def own_redis():
+    """A server for these tests alone: they pause it, forget its scripts, end its connections, make it read-only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TEST_REDIS_URL", raising=False)
+        patch.delenv("REDIS_URL", raising=False)
+        with servers.redis_server() as url:
+            yield f"{url}/1"
+
+
+@pytest.fixture
+def redis_url(own_redis):
+    with redis.Redis.from_url(own_redis) as client:
+        client.flushall()
+    return own_redis
 
 
 @pytest.fixture
@@ -303,3 +321,25 @@ def test_closing_from_a_thread_closes_what_a_running_loop_holds(store, server):
     pump = asyncio.run(main())
     assert pump._connection is None
     assert not store._pumps
+
+
+def test_a_server_that_refuses_to_count_costs_the_connection(store, server):
+    """A primary that became a replica, as after a failover: the next call asks anew where the name leads."""
+    plan = plan_of(limit())
+    decide(plan, store)
+    server.replicaof("127.0.0.1", closed_port())
+    with pytest.raises(StoreFailed, match=r"read.?only"):
+        decide(plan, store)
+    assert store._idle == []
+
+    async def main():
+        with pytest.raises(StoreFailed, match=r"read.?only"):
+            await store.atake(claim_of(plan))
+        (pump,) = store._pumps.values()
+        gone = pump._connection is None
+        server.replicaof("NO", "ONE")
+        usage = await store.atake(claim_of(plan))
+        await store.aclose()
+        return gone, usage[0]
+
+    assert asyncio.run(main()) == (True, True)
