@@ -118,6 +118,7 @@ class Releases(Room):
     bodies = {"create": ReleaseBody, "rollback": RollbackBody}
     answers = dict.fromkeys(("list", "retrieve", "create", "rollback"), ReleaseRow)
     statuses = {"rollback": 201}
+    also = {"create": 200}
     titles = {"create": "Put a revision live", "rollback": "Roll back"}
     descriptions = {
         "create": "Put a revision live. 201 with the new release; 200 with the live one where the same revision is "

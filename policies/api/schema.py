@@ -32,6 +32,8 @@ _PROBLEMS = {
     401: "No key, or one that is wrong, expired or revoked.",
     403: "The account lacks the permission.",
     404: "There is no such thing, or none that the caller may know of.",
+    413: "The body is too large.",
+    415: "The body is not `application/json`.",
     409: "The state of things refuses it: see `code`.",
     412: "Somebody changed it since it was read.",
     428: "`If-Match` is missing.",
@@ -93,19 +95,35 @@ class ConsoleSchema(AutoSchema):
         return self.view.bodies.get(self.operation)
 
     def get_response_serializers(self) -> Any:
-        if getattr(self.view, "plain", {}).get(self.operation):
-            return {(200, self.view.plain[self.operation]): OpenApiResponse(str), **self._problems()}
+        plain = getattr(self.view, "plain", {}).get(self.operation)
+        if plain:
+            return {(200, plain): OpenApiResponse(str), **self._unchanged(), **self._problems()}
         answer = self.view.answers.get(self.operation)
         usual = {"create": 201, "destroy": 204}.get(self.operation, 200)
         status = getattr(self.view, "statuses", {}).get(self.operation, usual)
         if answer is not None and self.operation == "list":
             answer = answer(many=True)
-        return {status: answer or OpenApiResponse(description="Done."), **self._problems()}
+        also = getattr(self.view, "also", {}).get(self.operation)
+        return {
+            **({also: answer} if also else {}),
+            status: answer or OpenApiResponse(description="Done."),
+            **self._unchanged(),
+            **self._problems(),
+        }
+
+    def _unchanged(self) -> dict[Any, Any]:
+        if IF_NONE_MATCH not in self.get_override_parameters():
+            return {}
+        return {304: OpenApiResponse(description="It is the one that the caller has.")}
 
     def _problems(self) -> dict[Any, Any]:
         statuses = {401, 403, 429}
         if self.view.bodies.get(self.operation) is not None:
-            statuses |= {400, 409}
+            statuses |= {400, 409, 413, 415}
+        if self.operation == "list":
+            statuses |= {400, 404}
+        if getattr(self.view, "parameters", {}).get(self.operation) or self.method == "DELETE":
+            statuses.add(400)
         if "{" in self.path:
             statuses.add(404)
         if self._guarded():
