@@ -39,6 +39,18 @@ def touches_database(item: pytest.Item) -> bool:
     )
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """A connection that some thread of a test has left open would keep PostgreSQL from dropping the database."""
+    yield
+    connection = connections["default"]
+    if connection.vendor != "postgresql":
+        return
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+
+
 @pytest.fixture(autouse=True)
 def _ledgers_can_be_emptied(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test with real transactions ends with emptied tables, which the append-only triggers would refuse.
