@@ -31,8 +31,6 @@ from policy_client.worker import Worker
 
 logger = logging.getLogger("policy_client")
 
-REMARKABLE = frozenset({"unknown_endpoint", "internal_error"})
-
 
 class PolicyClient:
     """Decides calls by the bundle of `source`, with counters in `store`.
@@ -106,7 +104,7 @@ class PolicyClient:
                 return self._done(self._without_store(claim, failed), call)
             self._health.store_answered()
         except Exception as error:
-            decision = self._stumbled(error)
+            return self.stumbled(error)
         return self._done(decision, call)
 
     async def adecide(self, call: Call, entry: Entry | None = None) -> Decision:
@@ -121,7 +119,7 @@ class PolicyClient:
                 return self._done(self._without_store(claim, failed), call)
             self._health.store_answered()
         except Exception as error:
-            decision = self._stumbled(error)
+            return self.stumbled(error)
         return self._done(decision, call)
 
     def entry_for(self, endpoint: str | None, method: str = "", route: str | None = None) -> Entry | None:
@@ -209,8 +207,13 @@ class PolicyClient:
         self.framework = framework
 
     def identity_failed(self, error: Exception) -> None:
-        """An adapter's report that `identify` raised; the call goes on without an identity."""
+        """An adapter's report that `identify` or the framework raised; the call goes on without an identity."""
         self._health.identity_failed(error)
+
+    def stumbled(self, error: Exception) -> Decision:
+        """What a call gets that could not be decided for trouble of ours: it passes, and the trouble is told."""
+        self._health.stumbled(error)
+        return allow("internal_error")
 
     def _prepare(self, call: Call, entry: Entry | None) -> Claim | Decision:
         if not self._started:
@@ -225,17 +228,13 @@ class PolicyClient:
 
     def _done(self, decision: Decision, call: Call) -> Decision:
         self._counters.record(decision, self._clock())
-        if decision.reason in REMARKABLE:
-            self._health.remark(decision.reason, getattr(call, "endpoint", None))
+        if decision.reason == "unknown_endpoint" and call.endpoint is not None:
+            self._health.unknown_name(call.endpoint)
         return decision
 
     def _without_store(self, claim: Claim, failed: StoreFailed) -> Decision:
         self._health.store_failed(failed)
         return store_failed(claim, self._clock())
-
-    def _stumbled(self, error: Exception) -> Decision:
-        self._health.stumbled(error)
-        return allow("internal_error")
 
     def _mode(self) -> str:
         return "off" if self._off else (self.options.mode.value or "enforce")

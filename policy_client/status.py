@@ -113,14 +113,14 @@ class Health:
 
     def identity_failed(self, error: Exception) -> None:
         self.identity_failures += 1
-        message = f"identify() raised {type(error).__name__}: {error}"
+        message = f"Callers cannot be identified: {type(error).__name__}: {error}"
         if self._identity is None:
             logger.error("%s; calls go on without an identity", message, exc_info=error)
         self._identity = message
 
-    def remark(self, reason: str, endpoint: str | None) -> None:
-        if reason == "unknown_endpoint" and endpoint not in self._unknown and len(self._unknown) < MAX_NAMES:
-            self._unknown[str(endpoint)] = None
+    def unknown_name(self, endpoint: str) -> None:
+        if endpoint not in self._unknown and len(self._unknown) < MAX_NAMES:
+            self._unknown[endpoint] = None
             logger.warning("no policy has an endpoint named %r; its calls are allowed", endpoint)
 
     def forget_known(self, plan: Plan) -> None:

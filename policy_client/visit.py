@@ -80,18 +80,24 @@ class Visit:
         return self.decision
 
     def ask(self, client: "PolicyClient", ask: Ask) -> Decision:
-        """A decision about a call of this request's caller."""
-        call, entry = self._call(client, ask)
-        if entry is not None and wanted(entry.needs).who:
-            identity = self._identity(client)
-            self._sign(call, identity, self.user() if asks_user(entry, identity) else None)
+        """A decision about a call of this request's caller. Like the client's it raises for no trouble of ours."""
+        try:
+            call, entry = self._call(client, ask)
+            if entry is not None and wanted(entry.needs).who:
+                identity = self._identity(client)
+                self._sign(call, identity, self._user(client) if asks_user(entry, identity) else None)
+        except Exception as error:
+            return client.stumbled(error)
         return client.decide(call, entry)
 
     async def aask(self, client: "PolicyClient", ask: Ask) -> Decision:
-        call, entry = self._call(client, ask)
-        if entry is not None and wanted(entry.needs).who:
-            identity = await self._aidentity(client)
-            self._sign(call, identity, await self.auser() if asks_user(entry, identity) else None)
+        try:
+            call, entry = self._call(client, ask)
+            if entry is not None and wanted(entry.needs).who:
+                identity = await self._aidentity(client)
+                self._sign(call, identity, await self._auser(client) if asks_user(entry, identity) else None)
+        except Exception as error:
+            return client.stumbled(error)
         return await client.adecide(call, entry)
 
     def _call(self, client: "PolicyClient", ask: Ask) -> tuple[Call, Entry | None]:
@@ -129,6 +135,20 @@ class Visit:
         except Exception as error:
             client.identity_failed(error)
             return NOBODY
+
+    def _user(self, client: "PolicyClient") -> str | None:
+        try:
+            return self.user()
+        except Exception as error:  # a session that cannot be read is the service's trouble, if it wants the user
+            client.identity_failed(error)
+            return None
+
+    async def _auser(self, client: "PolicyClient") -> str | None:
+        try:
+            return await self.auser()
+        except Exception as error:
+            client.identity_failed(error)
+            return None
 
     def _sign(self, call: Call, identity: Identity, user: str | None) -> None:
         call.user = identity.user or user

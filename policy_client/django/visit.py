@@ -3,7 +3,6 @@
 from typing import Any
 
 import django
-from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
@@ -59,12 +58,7 @@ class DjangoVisit(Visit):
         return self.rest or self.request
 
     def user(self) -> str | None:
-        try:
-            return name_of(getattr(self.rest or self.request, "user", None))
-        except SynchronousOnlyOperation as error:
-            # A plain function that an async view calls, before anybody has asked who the user is.
-            self.client.identity_failed(error)
-            return None
+        return name_of(getattr(self.rest or self.request, "user", None))
 
     async def auser(self) -> str | None:
         if self.rest is None and hasattr(self.request, "auser"):

@@ -178,3 +178,28 @@ class WhoMiddleware:
         response = self.get_response(request)
         response["X-Asked"] = ",".join(request.asked)
         return response
+
+
+class BrokenLogin(WhoMiddleware):
+    """The sessions are in a database that is down."""
+
+    def __call__(self, request):
+        class Nobody:
+            @property
+            def is_authenticated(self):
+                raise ConnectionError("no database")
+
+        async def auser():
+            return Nobody()
+
+        request.user = Nobody()
+        request.auser = auser
+        return self.get_response(request)
+
+
+class BrokenRequest(WhoMiddleware):
+    """Somebody has put nonsense where the server's word about the client is."""
+
+    def __call__(self, request):
+        request.META = None
+        return self.get_response(request)

@@ -193,6 +193,22 @@ def test_a_call_that_drf_does_not_let_in_counts(ask: Ask, policies: Policies) ->
     assert (unknown.status_code, "Policy-Decision" in unknown) == (405, False)
 
 
+def test_a_user_who_cannot_be_found_out_fails_no_call(ask: Ask, policies: Policies) -> None:
+    policies.enforce(route="/things/{n}/", per_user={"key": ["user"], "limit": 1, "window": 60})
+    with override_settings(MIDDLEWARE=["tests.policy_client.django_urls.BrokenLogin", MINE]):
+        assert [ask("/things/1/").status_code for _ in range(2)] == [200, 429]
+    error = policies.client.status().error
+    assert error is not None
+    assert (error.code, "no database" in error.message) == ("identity_failed", True)
+
+
+def test_a_request_that_cannot_be_read_passes(ask: Ask, policies: Policies) -> None:
+    policies.enforce(route="/things/{n}/", per_address={"key": ["ip"], "limit": 1, "window": 60})
+    with override_settings(MIDDLEWARE=["tests.policy_client.django_urls.BrokenRequest", MINE]):
+        assert [ask("/things/1/").status_code for _ in range(3)] == [200] * 3
+    assert policies.client.status().internal_errors == 3
+
+
 def test_nothing_of_ours_runs_in_a_thread_under_asgi(policies: Policies) -> None:
     seen: list[threading.Thread] = []
 
