@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from policies.lifecycle import audit
+from policies.lifecycle import audit, locks
 from policies.lifecycle.actor import Actor
-from policies.lifecycle.content import Faults, check_endpoint, taken_by
+from policies.lifecycle.content import Faults, alike, check_endpoint, taken_by
 from policies.lifecycle.refusals import Invalid, Refusal, Stale
 from policies.models import Endpoint, Environment, Policy, ReleaseState, Service, Team
 from policies.publishing import versions
@@ -24,8 +24,9 @@ def create(model: type[Row], values: Mapping[str, Any], *, by: Actor, reason: st
     by.require(f"add_{model.kind}")
     row = model(**values)
     with transaction.atomic():
+        _hold_team(values)
         _clean(row)
-        row.save()
+        _insert(row)
         _tell("create", row, by=by, reason=reason, before=None)
     return row
 
@@ -41,12 +42,14 @@ def change(row: Row, values: Mapping[str, Any], *, base: Base = None, by: Actor,
     """
     by.require(f"change_{row.kind}")
     with transaction.atomic():
-        row = type(row).objects.select_for_update().get(pk=row.pk)
+        row = locks.reread(row)
         _refuse_archived(row)
         _refuse_stale(row, base)
         before = row.document()
         if values.get("slug", row.slug) != row.slug:
             raise Invalid({"slug": ["The slug cannot be changed: bundles, keys and history name it."]})
+        if values.get("team") != getattr(row, "team", None):
+            _hold_team(values)
         for field, value in values.items():
             setattr(row, field, value)
         _clean(row)
@@ -61,7 +64,7 @@ def archive(row: Row, *, base: Base = None, by: Actor, reason: str = "") -> None
     """Put it away; history goes on naming it. Refused (`in_use`) while something live or owned hangs on it."""
     by.require(f"delete_{row.kind}")
     with transaction.atomic():
-        row = type(row).objects.select_for_update().get(pk=row.pk)
+        row = locks.reread(row)
         _refuse_archived(row)
         _refuse_stale(row, base)
         uses = _uses(row)
@@ -77,7 +80,7 @@ def create_endpoint(service: Service, values: Mapping[str, Any], *, by: Actor, r
     """Declare an endpoint that no policy names yet. Raises `Invalid`, or `Refusal` (`endpoint_taken`)."""
     by.require("add_endpoint")
     with transaction.atomic():
-        Service.objects.select_for_update().get(pk=service.pk)
+        locks.hold(service)
         row = _fill(Endpoint(service=service), values)
         row.save()
         audit.append("endpoint.create", row.label, by=by, reason=reason, after=row.document(), service=service)
@@ -90,7 +93,7 @@ def change_endpoint(
     """Change an endpoint that no policy names; one that a policy names is changed there."""
     by.require("change_endpoint")
     with transaction.atomic():
-        Service.objects.select_for_update().get(pk=row.service_id)
+        locks.reread(row.service)
         row = Endpoint.objects.select_related("service", "policy").get(pk=row.pk)
         _refuse_stale(row, base)
         _refuse_bound(row)
@@ -109,12 +112,13 @@ def delete_endpoint(row: Endpoint, *, base: Base = None, by: Actor, reason: str 
     """Forget an endpoint that no policy names."""
     by.require("delete_endpoint")
     with transaction.atomic():
-        Service.objects.select_for_update().get(pk=row.service_id)
+        locks.reread(row.service)
         row = Endpoint.objects.select_related("service", "policy").get(pk=row.pk)
         _refuse_stale(row, base)
         _refuse_bound(row)
-        audit.append("endpoint.delete", row.label, by=by, reason=reason, before=row.document(), service=row.service)
+        label, before = row.label, row.document()
         row.delete()
+        audit.append("endpoint.delete", label, by=by, reason=reason, before=before, service=row.service)
 
 
 def _fill(row: Endpoint, values: Mapping[str, Any]) -> Endpoint:
@@ -125,7 +129,7 @@ def _fill(row: Endpoint, values: Mapping[str, Any]) -> Endpoint:
     faults.raise_if_any()
     if endpoint is None:
         raise Invalid({"route": ["Is not an endpoint."]})
-    others = list(Endpoint.objects.filter(service=row.service).exclude(pk=row.pk))
+    others = list(alike(Endpoint.objects.filter(service=row.service).exclude(pk=row.pk), [endpoint]))
     other = taken_by(endpoint, others)
     if other is not None:
         message = f"Is the same endpoint as {other}, which is in the catalogue already."
@@ -154,6 +158,21 @@ def _refuse_stale(row: Row | Endpoint, base: Base) -> None:
 def _refuse_archived(row: Row) -> None:
     if row.archived_at is not None:
         raise Refusal("archived", f"{row.label} was archived.")
+
+
+def _hold_team(values: Mapping[str, Any]) -> None:
+    """A team that is put away at this moment gets nothing more to own."""
+    team = values.get("team")
+    if isinstance(team, Team):
+        locks.hold(team)
+
+
+def _insert(row: Row) -> None:
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError:  # another person took the slug between the look and the act
+        raise Invalid({"slug": [str(type(row)._meta.get_field("slug").error_messages["unique"])]}) from None
 
 
 def _clean(row: Row) -> None:

@@ -5,11 +5,12 @@ A draft has the fields of a policy in REST but the reason. Every fault is report
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
 
 from policies.lifecycle.refusals import Invalid
 from policies.models import Endpoint, PolicyScope, Revision, Service, Team
@@ -73,9 +74,10 @@ class Faults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """A draft that stood every check. `columns` are the typed columns of its revision, owner included."""
+    """A draft that stood every check. `columns` are the typed columns of its revision."""
 
     service: Service
+    owner: Team
     scope: str
     name: str
     endpoints: tuple[WireEndpoint, ...]
@@ -112,11 +114,12 @@ def read(draft: Mapping[str, Any]) -> Content:
     text = canonical_json(document)
     return Content(
         service=service,
+        owner=owner,
         scope=scope,
         name=name,
         endpoints=endpoints,
         rules=rules,
-        columns={**columns, "owner": owner},
+        columns=columns,
         text=text,
         digest=hashlib.sha256(text.encode()).hexdigest(),
     )
@@ -327,6 +330,13 @@ def _typed(key: str, value: Any, path: str, faults: Faults) -> Any:
             return None
         return value.strip()
     return value
+
+
+def alike(rows: QuerySet[Endpoint], endpoints: Iterable[WireEndpoint]) -> QuerySet[Endpoint]:
+    """Those rows that could be one of the endpoints, or have the name of one: few, however many a service has."""
+    named = list(endpoints)
+    routes = {match.canonical(endpoint.route) for endpoint in named}
+    return rows.filter(Q(canonical_route__in=routes) | Q(name__in={e.name for e in named if e.name}))
 
 
 def taken_by(endpoint: WireEndpoint, rows: list[Endpoint]) -> Endpoint | None:

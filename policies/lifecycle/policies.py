@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from policies.lifecycle import audit, content
+from policies.lifecycle import audit, content, locks
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.content import Content
 from policies.lifecycle.refusals import Invalid, Refusal, Stale
-from policies.models import Endpoint, Policy, PolicyScope, ReleaseState, Revision, Service
+from policies.models import Endpoint, Policy, PolicyScope, ReleaseState, Revision
 from policy_client import match
 
 
@@ -19,7 +20,10 @@ def create_policy(draft: Mapping[str, Any], *, by: Actor, reason: str) -> Policy
     by.require("add_policy")
     reason = content.read_reason(reason)
     with transaction.atomic():
-        new = _read_locked(draft)
+        new = content.read(draft)
+        # Whose endpoints are whose is decided one save at a time.
+        locks.hold(new.service)
+        locks.hold(new.owner, "owner")
         _refuse_second_name(new)
         _refuse_second_default(new)
         _refuse_taken_endpoints(new, None)
@@ -39,16 +43,16 @@ def save_policy(policy: Policy, draft: Mapping[str, Any], *, base: int, by: Acto
     by.require("change_policy")
     reason = content.read_reason(reason)
     with transaction.atomic():
-        Service.objects.select_for_update().get(pk=policy.service_id)
-        policy = Policy.objects.select_for_update(of=("self",)).select_related("head", "service").get(pk=policy.pk)
+        policy = _held(policy)
         _refuse_archived(policy)
         if newest(policy).number != base:
             raise Stale(
                 f"{policy.reference} is at revision {newest(policy).number} by now; this change is based on {base}. "
                 "Read it again and repeat the change."
             )
-        new = _read_locked(draft)
+        new = content.read(draft)
         _refuse_moved(policy, new)
+        locks.hold(new.owner, "owner")
         _refuse_second_name(new, policy)
         _refuse_taken_endpoints(new, policy)
         if new.digest == newest(policy).digest:
@@ -65,8 +69,7 @@ def archive_policy(policy: Policy, *, base: int | None = None, by: Actor, reason
     """Put a policy away; its history stays. Refused (`live`) while it is live anywhere."""
     by.require("delete_policy")
     with transaction.atomic():
-        Service.objects.select_for_update().get(pk=policy.service_id)
-        policy = Policy.objects.select_for_update(of=("self",)).select_related("head", "service").get(pk=policy.pk)
+        policy = _held(policy)
         _refuse_archived(policy)
         if base is not None and newest(policy).number != base:
             raise Stale(f"{policy.reference} is at revision {newest(policy).number} by now. Read it again.")
@@ -100,11 +103,10 @@ def merged(policy: Policy, changes: Mapping[str, Any]) -> dict[str, Any]:
     return draft
 
 
-def _read_locked(draft: Mapping[str, Any]) -> Content:
-    """Read a draft holding the lock of its service: whose endpoints are whose is decided one save at a time."""
-    new = content.read(draft)
-    Service.objects.select_for_update().get(pk=new.service.pk)
-    return new
+def _held(policy: Policy) -> Policy:
+    """The policy as it is now. Whoever changes one holds the lock of its service, so this is enough."""
+    locks.reread(policy.service)
+    return Policy.objects.select_related("head", "service").get(pk=policy.pk)
 
 
 def _write(policy: Policy, new: Content, *, by: Actor, reason: str) -> None:
@@ -118,6 +120,7 @@ def _write(policy: Policy, new: Content, *, by: Actor, reason: str) -> None:
         author=by.name,
         reason=reason,
         created_at=timezone.now(),
+        owner=new.owner,
         **new.columns,
     )
     policy.head = revision
@@ -128,17 +131,16 @@ def _write(policy: Policy, new: Content, *, by: Actor, reason: str) -> None:
 
 def _bind_endpoints(policy: Policy, new: Content) -> None:
     """Endpoints that the content names belong to the policy; those it names no longer are free again."""
-    rows = list(Endpoint.objects.filter(service=policy.service))
-    free = [row for row in rows if row.policy_id in (None, policy.pk)]
+    usable = Endpoint.objects.filter(Q(policy=None) | Q(policy=policy), service=policy.service)
+    free = list(content.alike(usable, new.endpoints))
+    # Names are given up before they are given out: an endpoint may take the one of another.
+    usable.filter(name__in=[endpoint.name for endpoint in new.endpoints if endpoint.name]).update(name="")
     kept: set[int] = set()
     for endpoint in new.endpoints:
         row = content.taken_by(endpoint, [row for row in free if row.pk not in kept])
         row = row or Endpoint(service=policy.service)
         row.policy, row.name, row.methods = policy, endpoint.name, list(endpoint.methods)
         row.route, row.canonical_route = endpoint.route, match.canonical(endpoint.route)
-        Endpoint.objects.filter(service=policy.service, policy=None, name=endpoint.name).exclude(name="").exclude(
-            pk=row.pk
-        ).update(name="")
         row.save()
         kept.add(row.pk)
     policy.endpoints.exclude(pk__in=kept).update(policy=None)
@@ -178,12 +180,8 @@ def _refuse_second_default(new: Content) -> None:
 
 
 def _refuse_taken_endpoints(new: Content, policy: Policy | None) -> None:
-    rows = list(
-        Endpoint.objects.filter(service=new.service)
-        .exclude(policy=None)
-        .exclude(policy=policy)
-        .select_related("policy")
-    )
+    others = Endpoint.objects.filter(service=new.service).exclude(policy=None).exclude(policy=policy)
+    rows = list(content.alike(others.select_related("policy"), new.endpoints))
     errors: dict[str, list[str]] = {}
     names = {row.name: row for row in rows if row.name}
     for index, endpoint in enumerate(new.endpoints):

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.utils import timezone
 
-from policies.lifecycle import audit, content
+from policies.lifecycle import audit, content, locks
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Invalid, Refusal
-from policies.models import Environment, Mode, Policy, Release, ReleaseState, Revision, Role, Service
+from policies.models import Environment, Mode, Policy, Release, ReleaseState, Revision, Role
 from policies.publishing import bundles, versions
 from policy_client import match
 from policy_client.bundle import Endpoint as WireEndpoint
@@ -50,8 +50,7 @@ def release(revision: Revision, environment: Environment, *, mode: str, by: Acto
         policy = _lock(revision.policy)
         if policy.archived_at is not None:
             raise Refusal("archived", f"{policy.reference} was archived; an archived policy cannot go live.")
-        if environment.archived_at is not None:
-            raise Refusal("archived", f"The environment {environment.slug} was archived.")
+        environment = locks.hold(environment)
         live = live_release(policy, environment)
         if live is not None and live.revision_id == revision.pk and live.mode == mode:
             return Released(live, created=False)
@@ -138,7 +137,7 @@ def rollback_command(live: Release, by: str = "you") -> str:
 
 def _lock(policy: Policy) -> Policy:
     """Releases of one service go one after another: whether endpoints clash is a question to all of them."""
-    Service.objects.select_for_update().get(pk=policy.service_id)
+    locks.reread(policy.service)
     return Policy.objects.select_related("service").get(pk=policy.pk)
 
 

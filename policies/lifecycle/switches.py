@@ -6,7 +6,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from policies.lifecycle import audit, content
+from policies.lifecycle import audit, content, locks
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Invalid, Refusal
 from policies.models import Effect, Environment, Policy, Service, Switch
@@ -48,8 +48,7 @@ def set_switch(
     )
     target = _target(policy, service, environment)
     with transaction.atomic():
-        if service is None and policy is not None:
-            Service.objects.select_for_update().get(pk=policy.service_id)
+        _hold(policy, service, environment)
         _end_expired(target, now)
         if Switch.objects.filter(target=target, cleared_at=None).exists():
             raise _already_open(target)
@@ -128,8 +127,6 @@ def _check(
         errors["effect"] = [f"Must be one of: {', '.join(Effect.values)}."]
     if policy is not None and service is not None:
         errors["service"] = ["Name a policy or a service or neither, not both."]
-    if policy is not None and policy.archived_at is not None:
-        errors["policy"] = [f"{policy.reference} was archived."]
     if status is not None and not 400 <= status <= 599:
         errors["status"] = ["Must be between 400 and 599."]
     if retry_after is not None and not 1 <= retry_after <= LONGEST_RETRY_AFTER:
@@ -146,6 +143,19 @@ def _check(
         errors["until"] = ["Must lie in the future."]
     if errors:
         raise Invalid(errors)
+
+
+def _hold(policy: Policy | None, service: Service | None, environment: Environment | None) -> None:
+    """Nothing that was put away gets a switch, not even at the moment that it is put away."""
+    if policy is not None:
+        locks.reread(policy.service)
+        policy.refresh_from_db(fields=["archived_at"])
+        if policy.archived_at is not None:
+            raise Invalid({"policy": [f"{policy.reference} was archived; name a policy that is in use."]})
+    if service is not None:
+        locks.hold(service)
+    if environment is not None:
+        locks.hold(environment)
 
 
 def _target(policy: Policy | None, service: Service | None, environment: Environment | None) -> str:

@@ -1,15 +1,16 @@
 """Saving a policy: what makes a revision, and what is refused at which field."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from policies.lifecycle import difference, policies, releases
+from policies.lifecycle import catalog, difference, policies, releases, switches
 from policies.lifecycle.content import BASELINE, EXPECTED_RESULT
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal, Stale
-from policies.models import AuditEvent, Endpoint, Policy, Revision
+from policies.models import AuditEvent, Endpoint, Policy, Revision, Service
 from tests.policies.factories import (
     SYSTEM,
     Catalogue,
@@ -168,6 +169,45 @@ def test_an_endpoint_that_is_no_longer_named_is_free_again(catalogue: Catalogue)
     second = make_policy(name="second")
     assert [str(row) for row in first.endpoints.all()] == ["POST /reports/all"]
     assert [str(row) for row in second.endpoints.all()] == ["POST /reports/{report_id}/export"]
+
+
+def test_an_endpoint_keeps_its_name_when_its_route_changes(catalogue: Catalogue) -> None:
+    policy = change(make_policy(), endpoints=[endpoint("/v2/reports/{report_id}/export", "reports.export")])
+    assert [(row.name, row.route) for row in policy.endpoints.all()] == [
+        ("reports.export", "/v2/reports/{report_id}/export")
+    ]
+    assert list(Endpoint.objects.filter(policy=None).values_list("name", flat=True)) == [""]
+
+
+def test_endpoints_of_a_policy_may_swap_their_names(catalogue: Catalogue) -> None:
+    policy = make_policy(endpoints=[endpoint("/a", "one"), endpoint("/b", "two")])
+    policy = change(policy, endpoints=[endpoint("/a", "two"), endpoint("/b", "one")])
+    assert {row.route: row.name for row in policy.endpoints.all()} == {"/a": "two", "/b": "one"}
+
+
+def test_what_was_put_away_gets_nothing_new(catalogue: Catalogue) -> None:
+    policy = make_policy(name="another")
+    stale = Policy.objects.get(pk=policy.pk)
+    newest = policies.newest(policy)
+    policies.archive_policy(policy, by=SYSTEM, reason="done")
+    for row in (catalogue.reports, catalogue.staging, catalogue.shop, catalogue.shop_team):
+        catalog.archive(row, by=SYSTEM)
+    mine = acting(person("alice", is_superuser=True))
+    acts: list[Callable[[], Any]] = [
+        lambda: releases.release(newest, catalogue.staging, mode="shadow", by=mine, reason="go"),
+        lambda: switches.set_switch("block", policy=stale, by=mine, reason="incident"),
+        lambda: switches.set_switch("block", service=catalogue.shop, by=mine, reason="incident"),
+        lambda: switches.set_switch("block", environment=catalogue.staging, by=mine, reason="incident"),
+        lambda: catalog.create_endpoint(catalogue.shop, {"route": "/a"}, by=mine),
+        lambda: catalog.create(Service, {"slug": "new", "name": "New", "team": catalogue.shop_team}, by=mine),
+        lambda: make_policy(owner="team-shop", by=mine),
+        lambda: make_policy(service="shop", by=mine),
+    ]
+    before = counts()
+    for act in acts:
+        with pytest.raises(Refusal, match="archived|correct"):
+            act()
+    assert counts() == before
 
 
 def test_a_service_has_one_default(catalogue: Catalogue) -> None:

@@ -8,9 +8,20 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from policies.lifecycle import audit, heartbeats, policies, releases, switches
+from policies.lifecycle import audit, catalog, heartbeats, policies, releases, switches
 from policies.lifecycle.refusals import Refusal
-from policies.models import AuditEvent, Policy, Release, ReleaseState, Revision, RuleCount, Switch
+from policies.models import (
+    AuditEvent,
+    Environment,
+    Policy,
+    Release,
+    ReleaseState,
+    Revision,
+    RuleCount,
+    Service,
+    Switch,
+    Team,
+)
 from policies.publishing import bundles
 from tests.policies.factories import SYSTEM, draft, endpoint, make_catalogue, make_policy, rate_limit
 from tests.policies.test_heartbeats import heartbeat
@@ -137,3 +148,66 @@ def test_counts_of_many_processes_add_up() -> None:
 
     at_once([report(number) for number in range(PEOPLE)])
     assert RuleCount.objects.get().allowed == 5 * PEOPLE
+
+
+def test_of_things_with_one_slug_one_is_made() -> None:
+    values = {"slug": "team-data", "name": "Data", "email": "data@example.com"}
+    outcomes = at_once([lambda: catalog.create(Team, values, by=SYSTEM)] * PEOPLE)
+    assert outcomes.count("invalid") == PEOPLE - 1
+    assert Team.objects.count() == 1
+
+
+def test_nothing_goes_live_where_the_environment_is_put_away() -> None:
+    catalogue = make_catalogue()
+    revision = policies.newest(make_policy())
+    for turn in range(PEOPLE):
+        place = catalog.create(Environment, {"slug": f"place-{turn}", "name": "Place"}, by=SYSTEM)
+        at_once(
+            [
+                lambda place=place: catalog.archive(place, by=SYSTEM),
+                lambda place=place: releases.release(revision, place, mode="enforce", by=SYSTEM, reason="go"),
+                lambda place=place: switches.set_switch(
+                    "block", service=catalogue.reports, environment=place, by=SYSTEM, reason="incident"
+                ),
+            ]
+        )
+        place.refresh_from_db()
+        if place.archived_at is not None:
+            assert not Release.objects.filter(environment=place).exists()
+            assert not Switch.objects.filter(environment=place, set_at__gt=place.archived_at).exists()
+
+
+def test_nothing_new_belongs_to_a_team_or_service_that_is_put_away() -> None:
+    data = make_catalogue().data
+    for turn in range(PEOPLE):
+        team = catalog.create(Team, {"slug": f"team-{turn}", "name": "Team", "email": "team@example.com"}, by=SYSTEM)
+        service = catalog.create(Service, {"slug": f"service-{turn}", "name": "Service", "team": data}, by=SYSTEM)
+        wanted = draft(service=service.slug, owner=team.slug)
+        second = {"slug": f"second-{turn}", "name": "Second", "team": team}
+        at_once(
+            [
+                lambda team=team: catalog.archive(team, by=SYSTEM),
+                lambda service=service: catalog.archive(service, by=SYSTEM),
+                lambda wanted=wanted: policies.create_policy(wanted, by=SYSTEM, reason="new"),
+                lambda second=second: catalog.create(Service, second, by=SYSTEM),
+            ]
+        )
+        team.refresh_from_db()
+        service.refresh_from_db()
+        made = Policy.objects.filter(service=service).exists()
+        assert not (made and (team.archived_at or service.archived_at))
+        assert not (team.archived_at and Service.objects.filter(team=team).exists())
+
+
+def test_an_archived_policy_never_has_an_open_switch() -> None:
+    make_catalogue()
+    for turn in range(PEOPLE):
+        policy = make_policy(name=f"policy-{turn}", endpoints=[endpoint(f"/r{turn}")])
+        at_once(
+            [
+                lambda policy=policy: policies.archive_policy(policy, by=SYSTEM, reason="done"),
+                lambda policy=policy: switches.set_switch("block", policy=policy, by=SYSTEM, reason="incident"),
+            ]
+        )
+        policy.refresh_from_db()
+        assert (policy.archived_at is None) == Switch.objects.filter(policy=policy).exists()

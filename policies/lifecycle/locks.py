@@ -1,0 +1,27 @@
+"""The rows of the catalogue that a verb locks before it looks: service, team, environment, always in this order.
+
+Rows of a policy come after them, and the head of the audit chain last, so that no two verbs wait in a circle. A row is
+locked against other verbs only: heartbeats, which refer to it, go on.
+"""
+
+from typing import TypeVar
+
+from policies.lifecycle.refusals import Refusal
+from policies.models import Environment, Service, Team
+
+Row = TypeVar("Row", bound=Team | Service | Environment)
+
+
+def hold(row: Row, field: str = "") -> Row:
+    """The row as it is now, locked until the commit. Refused (`archived`, at `field`) if it was put away meanwhile."""
+    held = reread(row)
+    if held.archived_at is not None:
+        message = f"{held.label} was archived; name one that is in use."
+        raise Refusal("archived", message, errors={field or held.kind: [message]})
+    return held
+
+
+def reread(row: Row) -> Row:
+    """The row as it is now, archived or not, locked until the commit."""
+    held: Row = type(row).objects.select_for_update(no_key=True).get(pk=row.pk)  # type: ignore[assignment]
+    return held
