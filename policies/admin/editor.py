@@ -61,7 +61,7 @@ def _opened(asked: QueryDict, policy: Policy | None) -> Page:
         revision = newest(policy)
         return Page(policy=policy, sheet=Sheet.of(revision.document()), base=revision.number)
     endpoint = _asked_endpoint(asked.get("endpoint", ""))
-    service = endpoint.service.slug if endpoint else asked.get("service", "") or _only(Service)
+    service = endpoint.service.slug if endpoint else _asked_service(asked.get("service", ""))
     wire = {"name": endpoint.name, "methods": endpoint.methods, "route": endpoint.route} if endpoint else None
     sheet = Sheet.fresh(service=service, owner=_usual_owner(service), endpoint=wire)
     return Page(policy=None, sheet=sheet, base=0, focus=sheet.head["name"].id_for_label)
@@ -189,6 +189,12 @@ def _asked_endpoint(number: str) -> Endpoint | None:
         .select_related("service")
         .first()
     )
+
+
+def _asked_service(slug: str) -> str:
+    """The slug that the address asks for, if there is such a service; else the only one there is."""
+    slugs = Service.objects.filter(archived_at=None).values_list("slug", flat=True)
+    return slug if slug in list(slugs) else _only(Service)
 
 
 def _only(model: Any) -> str:

@@ -13,70 +13,22 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from policies.admin import editor, policy_page, releases
+from policies.admin.policy_filters import (
+    ArchivedFilter,
+    LiveFilter,
+    OnlyOffered,
+    OwnerFilter,
+    ScopeFilter,
+    ServiceFilter,
+)
 from policies.admin.verbs import act_page
 from policies.lifecycle import difference
 from policies.lifecycle.policies import archive_policy, newest
-from policies.models import Environment, Mode, Policy, PolicyScope, Release, ReleaseState, Revision, Role, Service, Team
-
-
-class LiveFilter(admin.SimpleListFilter):
-    title = "live in"
-    parameter_name = "live"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
-        environments = Environment.objects.filter(archived_at=None).values_list("slug", "name")
-        return [*environments, ("nowhere", "nowhere")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Policy]) -> QuerySet[Policy]:
-        if not self.value():
-            return queryset
-        live = Release.objects.filter(state=ReleaseState.LIVE, role=Role.ENFORCED, revision__isnull=False)
-        if self.value() == "nowhere":
-            return queryset.exclude(pk__in=live.values("policy_id"))
-        return queryset.filter(pk__in=live.filter(environment__slug=self.value()).values("policy_id"))
-
-
-class ServiceFilter(admin.SimpleListFilter):
-    title = "service"
-    parameter_name = "service"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
-        return Service.objects.filter(archived_at=None).order_by("name").values_list("slug", "name")
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Policy]) -> QuerySet[Policy]:
-        return queryset.filter(service__slug=self.value()) if self.value() else queryset
-
-
-class OwnerFilter(admin.SimpleListFilter):
-    title = "owner"
-    parameter_name = "owner"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
-        return Team.objects.filter(archived_at=None).order_by("name").values_list("slug", "name")
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Policy]) -> QuerySet[Policy]:
-        return queryset.filter(head__owner__slug=self.value()) if self.value() else queryset
-
-
-class ArchivedFilter(admin.SimpleListFilter):
-    """Archived policies only where they are asked for."""
-
-    title = "archived"
-    parameter_name = "archived"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
-        return [("yes", "archived")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Policy]) -> QuerySet[Policy]:
-        return queryset.exclude(archived_at=None) if self.value() == "yes" else queryset.filter(archived_at=None)
-
-    def choices(self, changelist: Any) -> Any:
-        for choice in super().choices(changelist):
-            yield {**choice, "display": "in use"} if not choice["query_string"].count("archived") else choice
+from policies.models import Mode, Policy, PolicyScope, Release, ReleaseState, Revision, Role
 
 
 @admin.register(Policy)
-class PolicyAdmin(admin.ModelAdmin):
+class PolicyAdmin(OnlyOffered):
     """The stock list; adding and changing happen in our own editor, and each policy has a page that tells its story."""
 
     list_display = (
@@ -90,7 +42,7 @@ class PolicyAdmin(admin.ModelAdmin):
         "changed_shown",
     )
     list_display_links = None
-    list_filter = (ServiceFilter, OwnerFilter, LiveFilter, "scope", ArchivedFilter)
+    list_filter = (ServiceFilter, OwnerFilter, LiveFilter, ScopeFilter, ArchivedFilter)
     list_select_related = ("service", "head__owner")
     search_fields = ("name", "service__slug", "service__name", "endpoints__route", "endpoints__name")
     search_help_text = "Search by reference (POL-0042), name, service, route or name of an endpoint."

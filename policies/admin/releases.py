@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from policies.admin.door import actor
+from policies.admin.policy_filters import EnvironmentFilter, ModeFilter, OnlyOffered, StateFilter
 from policies.admin.policy_page import page_url
 from policies.admin.typed_forms import TypedForm, choice_field, explained, prose_field
 from policies.lifecycle import difference, releases
@@ -151,19 +152,8 @@ def _target(policy: Policy, revision: Revision, environment: Environment) -> Tar
     )
 
 
-class StateFilter(admin.SimpleListFilter):
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
-        return ReleaseState.choices
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Release]) -> QuerySet[Release]:
-        return queryset.filter(state=self.value()) if self.value() in ReleaseState.values else queryset
-
-
 @admin.register(Release)
-class ReleaseAdmin(admin.ModelAdmin):
+class ReleaseAdmin(OnlyOffered):
     """What went live where, the newest first. Releases are made and rolled back on the policy's page."""
 
     list_display = (
@@ -177,7 +167,7 @@ class ReleaseAdmin(admin.ModelAdmin):
         "reason",
     )
     list_display_links = None
-    list_filter = (StateFilter, "environment", "mode")
+    list_filter = (StateFilter, EnvironmentFilter, ModeFilter)
     list_select_related = ("policy", "revision", "environment")
     search_fields = ("policy__name", "reason", "released_by")
     list_per_page = 50

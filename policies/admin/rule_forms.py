@@ -114,7 +114,10 @@ def _fields(name: str, spec: Spec) -> dict[str, forms.Field]:
             return length_fields(name, spec.label, help_text=spec.help)
         return {name: number_field(spec.label, unit=spec.unit, optional=optional, **about)}
     if spec.type == "choice":
-        return {name: choice_field(spec.label, spec.choices, help_text=spec.help)}
+        # “Token bucket: refills evenly …” is a name and what it means; a list has room for names alone.
+        names = [(value, label.partition(": ")[0]) for value, label in spec.choices]
+        meanings = [f"{label}." for _, label in spec.choices if ": " in label]
+        return {name: choice_field(spec.label, names, help_text=" ".join([spec.help, *meanings]))}
     if spec.type == "boolean":
         return {name: tick_field(spec.label, help_text=spec.help)}
     if spec.type == "text" and spec.max_length > LONG_TEXT:

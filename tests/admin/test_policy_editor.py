@@ -28,11 +28,6 @@ COMPLETE = {
 
 
 @pytest.fixture
-def catalogue(db):
-    return factories.make_catalogue()
-
-
-@pytest.fixture
 def alice(client, catalogue):
     names = ("view_policy", "add_policy", "change_policy", "delete_policy", "add_release", "change_release")
     user = factories.person("alice", *names, "add_switch", "change_switch", is_staff=True)

@@ -25,11 +25,6 @@ EVERYTHING = (
 
 
 @pytest.fixture
-def catalogue(db):
-    return factories.make_catalogue()
-
-
-@pytest.fixture
 def alice(client, catalogue):
     client.force_login(factories.person("alice", *EVERYTHING, is_staff=True))
     return client
