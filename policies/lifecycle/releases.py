@@ -1,8 +1,12 @@
 """Putting revisions live, and going back."""
 
+import functools
+import operator
+import re
 from dataclasses import dataclass
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from policies.lifecycle import audit, content, locks
@@ -13,6 +17,7 @@ from policies.publishing import bundles, versions
 from policy_client import match
 from policy_client.bundle import Endpoint as WireEndpoint
 from policy_client.errors import Refused
+from policy_client.jsontext import canonical_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,18 +185,13 @@ def _earlier(live: Release, to: Release) -> Release:
 
 def _refuse_taken_endpoints(policy: Policy, revision: Revision, environment: Environment) -> None:
     """Refuse if another policy is live there with one of the revision's endpoints."""
-    others = (
-        Release.objects.filter(
-            environment=environment, state=ReleaseState.LIVE, policy__service=policy.service, revision__isnull=False
-        )
-        .exclude(policy=policy)
-        .select_related("revision", "policy")
-    )
     mine = wire_endpoints(revision)
+    if not mine:
+        return
+    alike = functools.reduce(operator.or_, map(_may_name, mine))
+    others = bundles.live_releases(policy.service, environment).exclude(policy=policy).filter(alike)
     for other in others:
-        if other.revision is None:
-            continue
-        for theirs in wire_endpoints(other.revision):
+        for theirs in wire_endpoints(other.revision) if other.revision else []:
             for endpoint in mine:
                 if match.clash(endpoint, theirs) or (endpoint.name and endpoint.name == theirs.name):
                     raise Refusal(
@@ -199,6 +199,19 @@ def _refuse_taken_endpoints(policy: Policy, revision: Revision, environment: Env
                         f"{endpoint.name or endpoint.route} is live in {other.policy} in {environment.slug}; "
                         "roll that back or take the endpoint out of it first.",
                     )
+
+
+def _may_name(endpoint: WireEndpoint) -> Q:
+    """Contents that could name this endpoint, found in their text: they have its name, or all pieces of its route.
+
+    So a release reads a few contents, not those of every policy that is live in the service.
+    """
+    pieces = set(re.split(r"\{\*?\}", match.canonical(endpoint.route))) - {""}
+    written = [Q(revision__content__contains=canonical_json(piece)[1:-1]) for piece in sorted(pieces)]
+    same_route = functools.reduce(operator.and_, written)
+    if not endpoint.name:
+        return same_route
+    return same_route | Q(revision__content__contains=f'"name":{canonical_json(endpoint.name)}')
 
 
 def wire_endpoints(revision: Revision) -> list[WireEndpoint]:
@@ -214,8 +227,12 @@ def _publish(verb: str, new: Release, before: dict[str, object] | None, *, by: A
     try:
         bundles.check_release(new)
     except Refused as refused:
+        path, messages = next(iter(refused.errors.items()))
         raise Refusal(
-            "not_compilable", "A client would refuse this bundle; nothing went live.", errors=refused.errors
+            "not_compilable",
+            f"Services would refuse the bundle, so nothing went live. {path}: {messages[0]} "
+            "Rules inherited from the service's default count, too.",
+            errors=refused.errors,
         ) from refused
     link = audit.append(
         verb,

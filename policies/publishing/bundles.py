@@ -7,23 +7,28 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import structlog
-from django.db.models import Q
+from django.db.models import Count, Max, Q, QuerySet, Sum
+from django.db.models.functions import Length
 
 from policies.models import Environment, PolicyScope, Release, ReleaseState, Revision, Role, Service, Switch
 from policies.publishing import versions
 from policies.publishing.versions import Version
 from policy_client.bundle import parse_bundle, parse_policy
-from policy_client.jsontext import canonical_json
+from policy_client.errors import Refused
+from policy_client.jsontext import MAX_SIZE, canonical_json
 from policy_client.rules import parse_rule
 
 SCHEMA = 1
 GENERATION = 1
 _KEPT = 512
+_ROOM_FOR_SWITCHES = 1024 * 1024
+_WIRE_PER_CONTENT = 1.5  # an entry of fifty rules is that much longer than the content it is made of; most are shorter
 
 log = structlog.get_logger(__name__)
 
@@ -130,9 +135,9 @@ def envelope(service: str, environment: str, version: Version) -> dict[str, Any]
     }
 
 
-def live_releases(service: Service, environment: Environment) -> list[Release]:
+def live_releases(service: Service, environment: Environment) -> QuerySet[Release]:
     """What is live of a service, in the order of the policies' references."""
-    return list(
+    return (
         Release.objects.filter(
             environment=environment,
             policy__service=service,
@@ -150,43 +155,50 @@ def policy_entries(service: Service, environment: Environment) -> list[dict[str,
     return entries_of(live_releases(service, environment))
 
 
-def entries_of(live: list[Release]) -> list[dict[str, Any]]:
+def entries_of(live: Iterable[Release]) -> list[dict[str, Any]]:
     """The entries that these releases of one service make together."""
+    live = list(live)
     default = next((release for release in live if release.policy.scope == PolicyScope.SERVICE), None)
-    entries = [_entry(release, default) for release in live if release is not default]
-    return [*entries, _entry(default, None)] if default else entries
+    inherited = _rules(default) if default else []
+    entries = [_entry(release, inherited) for release in live if release is not default]
+    return [*entries, _entry(default, [])] if default else entries
 
 
 def check_release(release: Release) -> None:
-    """Compile the entry that a release makes with the client's own parser. Raises `policy_client.errors.Refused`."""
+    """Compile with the client's own parser what a release that is saved makes or changes: the entry of its policy, or
+    every entry of the service, which all inherit from a default. Raises `policy_client.errors.Refused`.
+    """
     if release.revision is None:
         return
-    default = None
-    if release.policy.scope != PolicyScope.SERVICE:
-        default = next(
-            (
-                other
-                for other in Release.objects.filter(
-                    environment=release.environment,
-                    policy__service=release.policy.service,
-                    policy__scope=PolicyScope.SERVICE,
-                    state=ReleaseState.LIVE,
-                    revision__isnull=False,
-                ).select_related("revision", "policy")
-            ),
-            None,
-        )
-    parse_policy(json.loads(canonical_json(_entry(release, default))), "policy", strict=False)
+    live = live_releases(release.policy.service, release.environment)
+    if release.policy.scope != PolicyScope.SERVICE and not _may_be_too_large(live):
+        live = live.filter(Q(pk=release.pk) | Q(policy__scope=PolicyScope.SERVICE))
+    size = 0
+    for entry in entries_of(live):
+        text = canonical_json(entry)
+        size += len(text.encode())
+        parse_policy(json.loads(text), entry["reference"], strict=False)
+    if size > MAX_SIZE - _ROOM_FOR_SWITCHES:
+        raise Refused({"policies": [f"Together they have {size:,} bytes; services read at most {MAX_SIZE:,}."]})
 
 
-def _entry(release: Release, default: Release | None) -> dict[str, Any]:
+def _may_be_too_large(live: QuerySet[Release]) -> bool:
+    """A cheap bound from the lengths of the contents: only a very large bundle is built to be weighed."""
+    found = live.aggregate(
+        length=Sum(Length("revision__content")),
+        count=Count("pk"),
+        inherited=Max(Length("revision__content"), filter=Q(policy__scope=PolicyScope.SERVICE)),
+    )
+    estimate = (found["length"] or 0) + found["count"] * (found["inherited"] or 0)
+    return bool(estimate * _WIRE_PER_CONTENT > MAX_SIZE - _ROOM_FOR_SWITCHES)
+
+
+def _entry(release: Release, inherited: list[dict[str, Any]]) -> dict[str, Any]:
+    """A policy with its effective rules: its own, and those inherited whose (kind, name) it has not."""
     revision = _revision(release)
     content = revision.document()
-    rules = _rules(release, content)
-    if default is not None:
-        own = {(rule["kind"], rule["name"]) for rule in rules}
-        inherited = _rules(default, _revision(default).document())
-        rules += [rule for rule in inherited if (rule["kind"], rule["name"]) not in own]
+    rules = _rules(release)
+    own = {(rule["kind"], rule["name"]) for rule in rules}
     return {
         "reference": release.policy.reference,
         "name": content["name"],
@@ -194,21 +206,18 @@ def _entry(release: Release, default: Release | None) -> dict[str, Any]:
         "owner": content["owner"],
         "scope": content["scope"],
         "endpoints": content["endpoints"],
-        "rules": rules,
+        "rules": [*rules, *(rule for rule in inherited if (rule["kind"], rule["name"]) not in own)],
         "candidate": None,
         "examples": [],
     }
 
 
-def _rules(release: Release, content: dict[str, Any]) -> list[dict[str, Any]]:
-    source = {
-        "scope": release.policy.scope,
-        "policy": release.policy.reference,
-        "revision": _revision(release).number,
-    }
+def _rules(release: Release) -> list[dict[str, Any]]:
+    revision = _revision(release)
+    source = {"scope": release.policy.scope, "policy": release.policy.reference, "revision": revision.number}
     came_with = {"mode": release.mode, "rollout": release.rollout, "source": source}
     # Through the client's own types: every field is there, those that a release sets included.
-    return [parse_rule({**rule, **came_with}).to_wire() for rule in content["rules"]]
+    return [parse_rule({**rule, **came_with}).to_wire() for rule in revision.document()["rules"]]
 
 
 def _revision(release: Release) -> Revision:

@@ -186,6 +186,64 @@ def test_service_defaults_are_merged_by_kind_and_name_with_their_source(catalogu
     assert (rest["scope"], rest["endpoints"], len(rest["rules"])) == ("service", [], 2)
 
 
+@pytest.mark.parametrize(
+    ("own", "inherited", "field"),
+    [
+        ([rate_limit(name="uploads")], [{"kind": "request_guard", "name": "uploads", "max_body": 9}], "rules.1.name"),
+        ([rate_limit(name=f"own-{n}") for n in range(30)], [rate_limit(name=f"all-{n}") for n in range(30)], "rules"),
+    ],
+)
+@pytest.mark.parametrize("last", ["default", "policy"])
+def test_what_services_would_refuse_together_goes_not_live(
+    catalogue: Catalogue, own: list[Any], inherited: list[Any], field: str, last: str
+) -> None:
+    policy = make_policy(rules=own)
+    default = make_policy(name="default", scope="service", endpoints=[], rules=inherited)
+    first, second = (policy, default) if last == "default" else (default, policy)
+    go_live(first, catalogue.production)
+    with pytest.raises(Refusal) as caught:
+        go_live(second, catalogue.production)
+    assert caught.value.code == "not_compilable"
+    assert list(caught.value.errors) == [f"{policy.reference}.{field}"]
+    assert live_number(second, catalogue.production) is None
+    assert [entry["reference"] for entry in bundle(catalogue.reports, catalogue.production)["policies"]] == [
+        first.reference
+    ]
+
+
+def test_a_bundle_larger_than_services_read_goes_not_live(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [make_policy(name=f"p{n}", endpoints=[endpoint(f"/r{n}")]) for n in range(3)]
+    go_live(made[0], catalogue.production)
+    monkeypatch.setattr(bundles, "MAX_SIZE", bundles._ROOM_FOR_SWITCHES + 1000)
+    go_live(made[1], catalogue.production)
+    with pytest.raises(Refusal) as caught:
+        go_live(made[2], catalogue.production)
+    assert caught.value.code == "not_compilable"
+    assert len(bundle(catalogue.reports, catalogue.production)["policies"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [
+        (endpoint("/a/{id}/b_c/{n}"), endpoint("/a/{pk}/b_c/{m}")),
+        (endpoint("/{rest*}"), endpoint("/{path*}", methods=())),
+        (endpoint('/a"%/é'), endpoint('/a"%/é')),
+        (endpoint("/one", "same.name"), endpoint("/other", "same.name")),
+    ],
+)
+def test_a_clash_with_what_is_live_is_found_however_it_is_written(
+    catalogue: Catalogue, mine: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    first = make_policy(endpoints=[theirs])
+    go_live(first, catalogue.production)
+    change(first, endpoints=[endpoint("/gone")])
+    with pytest.raises(Refusal) as caught:
+        go_live(make_policy(name="second", endpoints=[mine]), catalogue.production)
+    assert caught.value.code == "endpoint_taken"
+
+
 def test_the_bytes_depend_on_the_version_alone(catalogue: Catalogue) -> None:
     go_live(make_policy(), catalogue.production)
     first = bundles.fetch(catalogue.reports, catalogue.production)
