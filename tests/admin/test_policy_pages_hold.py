@@ -9,7 +9,8 @@ from tests.admin.browsing import forms
 from tests.policies import factories
 
 JUNK = (
-    "", "0", "-1", "x", "9" * 40, "1e999", "nan", "inf", "-0", "1_000", "1,000", "²", "\x00", "💥", "a,b , c", "[]", "{}",
+    "",
+    "0", "-1", "x", "9" * 40, "1e999", "nan", "inf", "-0", "1_000", "1,000", "²", "\x00", "💥", "a,b , c", "[]", "{}",
     "other", "POST", "true", "null", " ", "<script>", "ü" * 3000, "2020-01-01T00:00", "99999-99-99T99:99", "/a/{b",
     "/files/{p*}", "POL-1", "reports", "production", "enforce", "shadow",
 )  # fmt: skip

@@ -10,7 +10,7 @@ from tests.policies import factories
 from tests.servers import free_port
 
 POLL = 1.0
-WITHIN_ONE_POLL = 4.0  # one poll with its jitter, and what two busy cores may add
+WITHIN_ONE_POLL = 10.0  # a poll of one second, and patience with a machine that runs other tests beside
 ALICE, PROBE = "alice", "probe"
 
 

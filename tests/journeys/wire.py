@@ -39,9 +39,8 @@ def call(url: str, *, caller: str = "", method: str = "GET", body: Any = None, *
             return Answer(error.code, error.headers, error.read())
 
 
-def until(true: Callable[[], object], *, within: float, what: str) -> float:
-    """Look again and again until it is so; the seconds that it took. AssertionError after `within` seconds."""
+def until(true: Callable[[], object], *, within: float, what: str) -> None:
+    """Look again and again until it is so. AssertionError after `within` seconds."""
     began = time.monotonic()
     while not true():
         assert time.monotonic() - began < within, f"after {within:.0f} s still not: {what}"
-    return time.monotonic() - began
