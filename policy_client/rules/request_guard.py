@@ -82,7 +82,12 @@ class RequestGuard(Rule):
         return values
 
     def violation(self, call: Call) -> Violation | None:
-        """The first thing about `call` that this guard refuses: method, authentication, headers, type, size."""
+        """The first thing about `call` that this guard refuses: method, authentication, headers, type, size.
+
+        Nothing where there is no HTTP request: a job has neither method nor body to look at.
+        """
+        if not call.method:
+            return None
         if self.methods and call.method not in self.methods and not (call.method == "HEAD" and "GET" in self.methods):
             allowed = ", ".join((*self.methods, "HEAD") if "GET" in self.methods else self.methods)
             return Violation(405, f"The method {call.method} is not allowed here.", (("Allow", allowed),))

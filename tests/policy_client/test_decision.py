@@ -306,6 +306,11 @@ def test_a_guard_lets_pass(store, rule, call):
     assert decide(plan_of(limit(), guard(**rule)), store, **call).reason == "within_limits"
 
 
+def test_a_guard_has_nothing_to_look_at_in_a_call_that_is_no_request(store):
+    plan = plan_of(limit(), guard(methods=["POST"], require_authenticated=True, required_headers=["x"]))
+    assert decide(plan, store, method="", user=None, ip="192.0.2.1").reason == "within_limits"
+
+
 def test_the_first_guard_that_refuses_answers(store):
     plan = plan_of(
         guard("size", max_body=1), guard("method", methods=["GET"]), guard("late", mode="shadow", max_body=1)
