@@ -537,7 +537,7 @@ class Migration(migrations.Migration):
                         max_length=8,
                     ),
                 ),
-                ("target", models.CharField(editable=False, max_length=80)),
+                ("target", models.CharField(editable=False, max_length=140)),
                 (
                     "status",
                     models.PositiveSmallIntegerField(blank=True, help_text="The status of a blocked call.", null=True),

@@ -90,7 +90,7 @@ class Switch(models.Model):
     environment = models.ForeignKey(
         Environment, null=True, blank=True, on_delete=models.PROTECT, related_name="switches"
     )
-    target = models.CharField(max_length=80, editable=False)
+    target = models.CharField(max_length=140, editable=False)
     status = models.PositiveSmallIntegerField(null=True, blank=True, help_text="The status of a blocked call.")
     retry_after = models.PositiveIntegerField(null=True, blank=True, help_text="Seconds, for the header Retry-After.")
     detail = models.CharField(max_length=500, blank=True, help_text="What a blocked caller reads.")
