@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,8 +13,11 @@ from django.utils import timezone
 
 from policies import ledger
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.refusals import Invalid
+from policies.lifecycle.texts import read_note
 from policies.models import AuditEvent, AuditHead, Environment, Policy, Service
 from policies.publishing import versions
+from policies.publishing.moments import written
 from policy_client.jsontext import canonical_json
 
 FIRST_PREV = "0" * 64
@@ -46,12 +50,13 @@ def append(
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("An audit event belongs into the transaction of its change.")
     now = now or timezone.now()
+    reason = read_note(reason)
     head = AuditHead.objects.select_for_update().get(pk=1)
     seq = head.seq + 1
     event = canonical_json(
         {
             "seq": seq,
-            "at": now.isoformat().replace("+00:00", "Z"),
+            "at": written(now),
             "actor": by.name,
             "door": by.door,
             "verb": verb,
@@ -94,20 +99,37 @@ class Verification:
 
 
 def verify(*, expected_head: str | None = None) -> Verification:
-    """Read every link in order. `expected_head` is `SEQ:HASH` kept elsewhere; it shows a tail that was cut off."""
-    seq, prev, seen = 0, FIRST_PREV, {}
-    if expected_head is not None:
-        wanted_seq, _, wanted_hash = expected_head.partition(":")
-        seen = {int(wanted_seq): wanted_hash} if wanted_seq.isdecimal() else {-1: wanted_hash}
-    for link in AuditEvent.objects.order_by("seq").iterator(chunk_size=2000):
-        fault = _fault(link, seq + 1, prev)
-        if fault:
-            return Verification(seq, f"{seq}:{prev}", fault)
-        seq, prev = link.seq, link.hash
-        if seen.get(seq, prev) != prev:
-            return Verification(seq, f"{seq}:{prev}", f"event {seq}: its hash is not that of the head given")
-        seen.pop(seq, None)
-    return Verification(seq, f"{seq}:{prev}", _fault_at_end(seq, prev, seen))
+    """Read every link in order. `expected_head` is `SEQ:HASH` kept elsewhere; it shows a tail that was cut off.
+
+    The chain may grow meanwhile: what was added while it was read is read, too, until the head is reached.
+    """
+    expected = _read_head(expected_head) if expected_head is not None else None
+    seq, prev = 0, FIRST_PREV
+    links, head = AuditEvent.objects.order_by("seq"), _head()
+    while True:
+        for link in links.iterator(chunk_size=500):
+            fault = _fault(link, seq + 1, prev)
+            if fault is None and expected is not None and expected[0] == link.seq and expected[1] != link.hash:
+                fault = f"event {link.seq}: its hash is not that of the head given"
+            if fault is not None:
+                return Verification(seq, f"{seq}:{prev}", fault)
+            seq, prev = link.seq, link.hash
+        promised, head = head, _head()
+        if head is None or head.seq <= seq or (promised and seq < promised.seq):
+            return Verification(seq, f"{seq}:{prev}", _fault_at_end(seq, prev, head, expected))
+        links = links.filter(seq__gt=seq)
+
+
+def _head() -> AuditHead | None:
+    return AuditHead.objects.filter(pk=1).first()
+
+
+def _read_head(text: str) -> tuple[int, str]:
+    """The two parts of `SEQ:HASH`."""
+    if not re.fullmatch(r"[0-9]{1,18}:[0-9a-f]{64}", text):
+        raise Invalid({"head": ["Must be SEQ:HASH, as verify_audit and the header Audit-Head give it."]})
+    seq, _, digest = text.partition(":")
+    return int(seq), digest
 
 
 def _fault(link: AuditEvent, expected_seq: int, prev: str) -> str | None:
@@ -128,13 +150,11 @@ def _fault(link: AuditEvent, expected_seq: int, prev: str) -> str | None:
     return None
 
 
-def _fault_at_end(seq: int, prev: str, unseen: dict[int, str]) -> str | None:
-    head = AuditHead.objects.filter(pk=1).first()
+def _fault_at_end(seq: int, prev: str, head: AuditHead | None, expected: tuple[int, str] | None) -> str | None:
     if head is None or (head.seq, head.hash) != (seq, prev):
-        found = f"{head.seq}:{head.hash}" if head else "none"
-        return f"event {seq + 1}: the chain ends at {seq}, but the head says {found}"
-    if unseen:
-        return f"event {seq + 1}: the chain ends before the head given ({', '.join(map(str, unseen))})"
+        return f"event {seq + 1}: the chain ends at {seq}, but the head says {head or 'nothing'}"
+    if expected is not None and expected[0] > seq:
+        return f"event {seq + 1}: the chain ends before the head given ({expected[0]})"
     absent = ledger.missing(connection)
     if absent:
         return f"the database does not refuse changes: missing {', '.join(absent)}; run “manage.py migrate”"

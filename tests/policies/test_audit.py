@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from django.core import checks
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
 from policies import ledger
-from policies.lifecycle import audit, policies, releases, switches
-from policies.models import AuditEvent, AuditHead, Revision
+from policies.lifecycle import audit, catalog, policies, releases, switches
+from policies.lifecycle.refusals import Invalid
+from policies.models import AuditEvent, AuditHead, Revision, Team
 from tests.policies.factories import SYSTEM, Catalogue, change, make_policy
 
 pytestmark = pytest.mark.django_db
@@ -167,7 +168,29 @@ def test_a_tail_cut_off_with_its_head_is_found_against_a_head_kept_elsewhere(cat
     assert fault is not None and "head given" in fault
     assert audit.verify(expected_head=f"10:{last.hash}").fault is None
     assert audit.verify(expected_head=f"10:{'0' * 64}").fault is not None
-    assert audit.verify(expected_head="nonsense").fault is not None
+
+
+@pytest.mark.parametrize("head", ["", "nonsense", "5", "5:", f"-1:{'0' * 64}", f"٣:{'0' * 64}"])
+def test_a_head_that_is_none_is_refused_and_says_what_one_looks_like(catalogue: Catalogue, head: str) -> None:
+    with pytest.raises(CommandError, match="SEQ:HASH"):
+        call_command("verify_audit", f"--head={head}", stdout=StringIO(), stderr=StringIO())
+
+
+def test_an_event_before_the_first_is_found(catalogue: Catalogue) -> None:
+    link = AuditEvent.objects.get(seq=1)
+    link.seq, link.hash = 0, "f" * 64
+    link.save(force_insert=True)
+    fault = audit.verify().fault
+    assert fault is not None and fault.startswith("event 1:")
+
+
+@pytest.mark.parametrize("reason", ["a\0b", "half \ud800", "x" * 2001])
+def test_no_door_brings_a_reason_that_cannot_be_kept(catalogue: Catalogue, reason: str) -> None:
+    before = AuditEvent.objects.count(), Team.objects.count()
+    with pytest.raises(Invalid) as caught:
+        catalog.create(Team, {"slug": "new", "name": "New", "email": "new@example.com"}, by=SYSTEM, reason=reason)
+    assert list(caught.value.errors) == ["reason"]
+    assert (AuditEvent.objects.count(), Team.objects.count()) == before
 
 
 def test_a_missing_trigger_is_found(catalogue: Catalogue) -> None:

@@ -150,6 +150,20 @@ def test_counts_of_many_processes_add_up() -> None:
     assert RuleCount.objects.get().allowed == 5 * PEOPLE
 
 
+def test_a_chain_that_grows_while_it_is_verified_is_whole() -> None:
+    def grow(number: int) -> Callable[[], Any]:
+        values = {"name": "Team", "email": "team@example.com"}
+        return lambda: [
+            catalog.create(Team, {"slug": f"team-{number}-{turn}", **values}, by=SYSTEM) for turn in range(10)
+        ]
+
+    def look() -> list[str | None]:
+        return [audit.verify().fault for _ in range(20)]
+
+    outcomes = at_once([*(grow(number) for number in range(PEOPLE - 2)), look, look])
+    assert outcomes[-2:] == [[None] * 20] * 2
+
+
 def test_of_things_with_one_slug_one_is_made() -> None:
     values = {"slug": "team-data", "name": "Data", "email": "data@example.com"}
     outcomes = at_once([lambda: catalog.create(Team, values, by=SYSTEM)] * PEOPLE)

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from policies.lifecycle import audit
+from policies.management.doors import refusals_told
 
 
 class Command(BaseCommand):
@@ -16,7 +17,8 @@ class Command(BaseCommand):
         parser.add_argument("--head", metavar="SEQ:HASH", help="a head that was kept elsewhere; shows a cut-off tail")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        result = audit.verify(expected_head=options["head"])
+        with refusals_told():
+            result = audit.verify(expected_head=options["head"])
         if result.fault is not None:
             self.stderr.write(f"Broken at {result.fault}.")
             sys.exit(1)
