@@ -15,7 +15,7 @@ from django.template.response import TemplateResponse
 from policies.admin.door import actor
 from policies.admin.policy_page import page_url
 from policies.admin.sheet import Sheet
-from policies.lifecycle import content, difference
+from policies.lifecycle import content, difference, texts
 from policies.lifecycle.difference import Line
 from policies.lifecycle.policies import create_policy, newest, save_policy
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal, Stale
@@ -143,7 +143,7 @@ def _draft(page: Page) -> dict[str, Any]:
 def _faults(draft: Mapping[str, Any], reason: str) -> dict[str, list[str]]:
     """Every fault that can be found without a lock, the missing reason too, so that one look finds them all."""
     faults: dict[str, list[str]] = {}
-    for check in (partial(content.read, draft), partial(content.read_reason, reason)):
+    for check in (partial(content.read, draft), partial(texts.read_reason, reason)):
         try:
             check()
         except Invalid as refusal:

@@ -20,7 +20,7 @@ from policies.api.policy_bodies import Difference, PolicyBody, PolicyRow, Revisi
 from policies.api.preconditions import conditional, require_match
 from policies.api.problems import invalid
 from policies.api.rooms import Room
-from policies.lifecycle import content, difference, policies
+from policies.lifecycle import content, difference, policies, texts
 from policies.lifecycle.refusals import Invalid
 from policies.models import Policy, PolicyScope, Release, ReleaseState, Revision
 from policy_client.rules import parse_rules
@@ -101,7 +101,7 @@ class Policies(InUse, Room):
         self.by.require("add_policy")
         draft = body_of(request)
         reason = draft.pop("reason", None)
-        faults = _faults(lambda: content.read_reason(reason))
+        faults = _faults(lambda: texts.read_reason(reason))
         if faults:  # all at once: those of the content as well
             raise invalid({**_faults(lambda: content.read(draft)), **faults})
         policy = policies.create_policy(draft, by=self.by, reason=reason)

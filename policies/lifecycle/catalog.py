@@ -11,6 +11,7 @@ from policies.lifecycle import audit, locks
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.content import Faults, alike, check_endpoint, taken_by
 from policies.lifecycle.refusals import Invalid, Refusal, Stale
+from policies.lifecycle.texts import unstorable_fields
 from policies.models import Endpoint, Environment, Policy, ReleaseState, Service, Team
 from policies.publishing import versions
 from policy_client import match
@@ -176,10 +177,13 @@ def _insert(row: Row) -> None:
 
 
 def _clean(row: Row) -> None:
+    errors = unstorable_fields(row)
     try:
-        row.full_clean()
+        row.full_clean(exclude=errors)
     except ValidationError as error:
-        raise Invalid(error.message_dict) from error
+        errors |= error.message_dict
+    if errors:
+        raise Invalid(errors)
 
 
 def _uses(row: Row) -> list[str]:

@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
 from policies.lifecycle.refusals import Invalid
+from policies.lifecycle.texts import UNSTORABLE, storable
 from policies.models import Endpoint, PolicyScope, Revision, Service, Team
 from policies.models.catalog import endpoint_name_format, slug_format
 from policy_client import match
@@ -22,7 +23,6 @@ from policy_client.jsontext import canonical_json
 from policy_client.rules import Rule, parse_rule
 from policy_client.rules.rate_limit import RateLimit
 
-UNSTORABLE = "Must not contain NUL or half of a surrogate pair."
 MOST_ENDPOINTS = 50
 MOST_RULES = 50
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -56,6 +56,7 @@ _TYPE_NAMES = {
     "window": "a whole number",
     "min_samples": "a whole number",
 }
+_FAR_TOO_MUCH = 10**18  # each field has its own bound, too; beyond this, Python's numbers do not fit a column at all
 
 
 class Faults:
@@ -123,22 +124,6 @@ def read(draft: Mapping[str, Any]) -> Content:
         text=text,
         digest=hashlib.sha256(text.encode()).hexdigest(),
     )
-
-
-def read_reason(reason: object) -> str:
-    """A reason that says something. Raises `Invalid` for a blank one."""
-    if not isinstance(reason, str) or not reason.strip():
-        raise Invalid({"reason": ["Say why: a sentence that a colleague understands in a year."]})
-    if len(reason) > 2000:
-        raise Invalid({"reason": ["Must be at most 2,000 characters long."]})
-    if not storable(reason):
-        raise Invalid({"reason": [UNSTORABLE]})
-    return reason.strip()
-
-
-def storable(text: str) -> bool:
-    """Whether every database can keep the text: no NUL, and no half of a surrogate pair."""
-    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
 
 
 def _slug(draft: Mapping[str, Any], field: str, faults: Faults) -> str:
@@ -224,6 +209,8 @@ def check_endpoint(name: Any, methods: Any, route: Any, faults: Faults, *, path:
         faults.add(f"{path}route", "This field is required, such as “/reports/{report_id}/export”.")
     elif len(route) > 300:
         faults.add(f"{path}route", "Must be at most 300 characters long.")
+    elif not storable(route):
+        faults.add(f"{path}route", UNSTORABLE)
     elif (message := match.refuse(route)) is not None:
         faults.add(f"{path}route", message)
     if len(faults.messages) > before:
@@ -320,6 +307,9 @@ def _typed(key: str, value: Any, path: str, faults: Faults) -> Any:
     types = _TYPES.get(key, (str,))
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         faults.add(path, f"Must be {_TYPE_NAMES.get(key, 'text')}.")
+        return None
+    if isinstance(value, int | float) and not -_FAR_TOO_MUCH < value < _FAR_TOO_MUCH:  # NaN, infinity, 10^400
+        faults.add(path, "Must be an ordinary number.")
         return None
     if isinstance(value, str):
         if len(value) > 2000:

@@ -12,11 +12,14 @@ from django.utils import timezone
 from policies.lifecycle import audit
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Invalid, Refusal
+from policies.lifecycle.texts import UNSTORABLE, storable
 from policies.models import ApiToken, Environment, Scope, Service, ServiceKey
+from policies.publishing import moments
 
 SERVICE_KEY_PREFIX = "pck_"
 API_TOKEN_PREFIX = "pct_"  # noqa: S105 - the beginning that all tokens share
 DEFAULT_SCOPES = (Scope.BUNDLE_READ.value, Scope.TELEMETRY_WRITE.value)
+LONGEST_NAME = 100
 _USE_NOTED_EVERY = timedelta(minutes=1)
 
 
@@ -41,8 +44,7 @@ def issue_service_key(
     errors: dict[str, list[str]] = {}
     if not chosen or any(scope not in Scope.values for scope in chosen):
         errors["scopes"] = [f"Must be one or more of: {', '.join(Scope.values)}."]
-    if expires_at is not None and expires_at <= timezone.now():
-        errors["expires_at"] = ["Must lie in the future."]
+    errors |= _faults(name, expires_at)
     for field, row in (("service", service), ("environment", environment)):
         if row.archived_at is not None:
             errors[field] = [f"{row.label} was archived."]
@@ -96,8 +98,8 @@ def issue_api_token(
     """A new token and its secret. It may do what the person may, for as long as the account is active."""
     if by.user is None or by.user.pk != user.pk:
         by.require("add_apitoken")
-    if expires_at is not None and expires_at <= timezone.now():
-        raise Invalid({"expires_at": ["Must lie in the future."]})
+    if errors := _faults(name, expires_at):
+        raise Invalid(errors)
     secret = API_TOKEN_PREFIX + secrets.token_urlsafe(32)
     with transaction.atomic():
         token = ApiToken.objects.create(
@@ -157,8 +159,19 @@ def _revoke(credential: ServiceKey | ApiToken) -> None:
     credential.save(update_fields=["revoked_at"])
 
 
+def _faults(name: str, expires_at: datetime | None) -> dict[str, list[str]]:
+    errors: dict[str, list[str]] = {}
+    if len(name) > LONGEST_NAME:
+        errors["name"] = [f"Must be at most {LONGEST_NAME} characters long."]
+    elif not storable(name):
+        errors["name"] = [UNSTORABLE]
+    if expires_at is not None and (fault := moments.fault_in_end(expires_at, timezone.now())):
+        errors["expires_at"] = [fault]
+    return errors
+
+
 def _moment(at: datetime | None) -> str | None:
-    return at.isoformat().replace("+00:00", "Z") if at else None
+    return moments.written(at) if at else None
 
 
 def _told_key(key: ServiceKey) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from django.db import transaction
 from policies.lifecycle import audit
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
+from policies.lifecycle.texts import UNSTORABLE, storable, unstorable_fields
 
 FIELDS = ("username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser")
 
@@ -128,9 +129,9 @@ def _refuse_to_give_more(by: Actor, superuser: bool, permissions: set[Permission
 
 
 def _clean(user: Any, password: str | None = None) -> None:
-    errors: dict[str, list[str]] = {}
+    errors = unstorable_fields(user)
     try:
-        user.full_clean(exclude=["password"])
+        user.full_clean(exclude=["password", *errors])
     except ValidationError as error:
         errors.update(error.message_dict)
     try:
@@ -143,6 +144,8 @@ def _clean(user: Any, password: str | None = None) -> None:
 
 
 def _check_password(user: Any, password: str) -> None:
+    if not storable(password):
+        raise Invalid({"new_password1": [UNSTORABLE]})
     try:
         validate_password(password, user)
     except ValidationError as error:

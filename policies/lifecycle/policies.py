@@ -11,6 +11,7 @@ from policies.lifecycle import audit, content, locks
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.content import Content
 from policies.lifecycle.refusals import Invalid, Refusal, Stale
+from policies.lifecycle.texts import read_reason
 from policies.models import Endpoint, Policy, PolicyScope, ReleaseState, Revision
 from policy_client import match
 
@@ -18,7 +19,7 @@ from policy_client import match
 def create_policy(draft: Mapping[str, Any], *, by: Actor, reason: str) -> Policy:
     """A new policy with revision 1. Raises `Invalid`, or `Refusal` (`endpoint_taken`, `default_exists`)."""
     by.require("add_policy")
-    reason = content.read_reason(reason)
+    reason = read_reason(reason)
     with transaction.atomic():
         new = content.read(draft)
         # Whose endpoints are whose is decided one save at a time.
@@ -41,7 +42,7 @@ def save_policy(policy: Policy, draft: Mapping[str, Any], *, base: int, by: Acto
     Raises `Stale` if somebody saved since `base`, `Invalid`, or `Refusal` (`archived`, `endpoint_taken`).
     """
     by.require("change_policy")
-    reason = content.read_reason(reason)
+    reason = read_reason(reason)
     with transaction.atomic():
         policy = _held(policy)
         _refuse_archived(policy)

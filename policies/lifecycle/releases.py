@@ -9,9 +9,10 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from policies.lifecycle import audit, content, locks
+from policies.lifecycle import audit, locks
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Invalid, Refusal
+from policies.lifecycle.texts import read_reason
 from policies.models import Environment, Mode, Policy, Release, ReleaseState, Revision, Role
 from policies.publishing import bundles, versions
 from policy_client import match
@@ -48,7 +49,7 @@ class Fallback:
 def release(revision: Revision, environment: Environment, *, mode: str, by: Actor, reason: str) -> Released:
     """Put a revision live. Raises `Invalid`, or `Refusal` (`archived`, `endpoint_taken`)."""
     by.require("add_release")
-    reason = content.read_reason(reason)
+    reason = read_reason(reason)
     if mode not in Mode.values:
         raise Invalid({"mode": [f"Must be one of: {', '.join(Mode.values)}."]})
     with transaction.atomic():
@@ -83,7 +84,7 @@ def roll_back(live: Release, *, to: Release | None = None, by: Actor, reason: st
     `endpoint_taken` (another policy has an endpoint by now).
     """
     by.require("change_release")
-    reason = content.read_reason(reason)
+    reason = read_reason(reason)
     with transaction.atomic():
         policy = _lock(live.policy)
         live = Release.objects.select_related("environment", "revision", "restores").get(pk=live.pk)

@@ -6,11 +6,13 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from policies.lifecycle import audit, content, locks
+from policies.lifecycle import audit, locks
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Invalid, Refusal
+from policies.lifecycle.texts import UNSTORABLE, read_reason, storable
 from policies.models import Effect, Environment, Policy, Service, Switch
-from policies.publishing import bundles, versions
+from policies.publishing import bundles, moments, versions
+from policies.publishing.moments import written
 
 LONGEST_RETRY_AFTER = 86_400
 DEFAULT_STATUS = 503
@@ -34,7 +36,7 @@ def set_switch(
     Raises `Invalid`, or `Refusal` (`switch_open`: this target has one there already).
     """
     by.require("add_switch")
-    reason = content.read_reason(reason)
+    reason = read_reason(reason)
     now = timezone.now()
     _check(
         effect,
@@ -77,7 +79,7 @@ def set_switch(
 def clear_switch(switch: Switch, *, by: Actor, reason: str) -> Switch:
     """Close a switch. Raises `Refusal` (`cleared`) where it is closed already."""
     by.require("change_switch")
-    reason = content.read_reason(reason)
+    reason = read_reason(reason)
     with transaction.atomic():
         switch = Switch.objects.select_for_update(of=("self",)).select_related("policy__service").get(pk=switch.pk)
         if switch.cleared_at is not None:
@@ -107,7 +109,7 @@ def document(switch: Switch) -> dict[str, Any]:
         "status": switch.status,
         "retry_after": switch.retry_after,
         "detail": switch.detail,
-        "until": switch.until.isoformat().replace("+00:00", "Z") if switch.until else None,
+        "until": written(switch.until) if switch.until else None,
     }
 
 
@@ -137,10 +139,10 @@ def _check(
                 errors[field] = ["A bypass lets every call through, so it answers nothing; leave this empty."]
     if len(detail) > 500:
         errors["detail"] = ["Must be at most 500 characters long."]
-    if not content.storable(detail):
-        errors["detail"] = [content.UNSTORABLE]
-    if until is not None and until <= now:
-        errors["until"] = ["Must lie in the future."]
+    if not storable(detail):
+        errors["detail"] = [UNSTORABLE]
+    if until is not None and (fault := moments.fault_in_end(until, now)):
+        errors["until"] = [fault]
     if errors:
         raise Invalid(errors)
 

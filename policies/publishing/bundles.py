@@ -18,6 +18,7 @@ from django.db.models.functions import Length
 
 from policies.models import Environment, PolicyScope, Release, ReleaseState, Revision, Role, Service, Switch
 from policies.publishing import versions
+from policies.publishing.moments import written
 from policies.publishing.versions import Version
 from policy_client.bundle import parse_bundle, parse_policy
 from policy_client.errors import Refused
@@ -131,7 +132,7 @@ def envelope(service: str, environment: str, version: Version) -> dict[str, Any]
         "environment": environment,
         "generation": GENERATION,
         "version": version.number,
-        "published_at": _moment(version.at),
+        "published_at": written(version.at),
     }
 
 
@@ -244,7 +245,7 @@ def _switches(service: Service, environment: Environment, at: datetime) -> list[
             **({} if switch.status is None else {"status": switch.status}),
             "retry_after": switch.retry_after,
             "detail": switch.detail,
-            "until": _moment(switch.until) if switch.until else None,
+            "until": written(switch.until) if switch.until else None,
         }
         for switch in ranked
     ]
@@ -254,10 +255,6 @@ def _closeness(switch: Switch) -> tuple[int, int, int]:
     """The closest target first: policy, service, all; then one environment before all of them."""
     target = 0 if switch.policy_id else 1 if switch.service_id else 2
     return (target, 1 if switch.environment_id is None else 0, switch.pk)
-
-
-def _moment(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")
 
 
 def announce(service: Service | None, environment: Environment | None) -> None:
