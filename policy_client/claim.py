@@ -7,11 +7,8 @@ change and what was used stays used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from policy_client.call import Call
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 SECOND = 1_000_000
 
@@ -57,14 +54,13 @@ class Counter:
     """The counters of one rule: all that a store needs to know but the subject. Made once per bundle.
 
     A counter is kept in units, of which a call costs `charge` and `ceiling` can be used: calls for a fixed window;
-    calls times window for a token bucket, from which `limit` units leak per µs. `window` is in µs. `key` makes the key
-    for a call, None if the rule does not apply to it. `family` is the text that all keys of this rule begin with, and
-    `group` one that all rules of an entry share.
+    calls times window for a token bucket, from which `limit` units leak per µs. `window` is in µs. `family` is the
+    text that all keys of this rule begin with, and `group` one that all rules of an entry share.
     """
 
-    __slots__ = ("ceiling", "charge", "enforced", "family", "fixed", "group", "key", "limit", "name", "window")
+    __slots__ = ("ceiling", "charge", "enforced", "family", "fixed", "group", "limit", "name", "window")
 
-    def __init__(self, limit: Limit, *, group: str, family: str, key: Callable[[Call], Key | None]) -> None:
+    def __init__(self, limit: Limit, *, group: str, family: str) -> None:
         self.name = limit.name
         self.limit = limit.limit
         self.fixed = limit.fixed
@@ -74,7 +70,6 @@ class Counter:
         self.ceiling = (limit.limit if limit.fixed else limit.burst) * self.charge
         self.group = group
         self.family = family
-        self.key = key
 
 
 Take = tuple[Counter, Key]
@@ -89,13 +84,26 @@ Usage = tuple[bool, int, Sequence[Spent]]
 """What the store says: whether every limit lets the call pass, the store's time in µs, and a Spent for each take."""
 
 
-class Claim(NamedTuple):
-    """All that one call asks of the store, in one step.
+class Claim:
+    """All that one call asks of the store, in one step. The next call of the same caller has the same one.
 
     The enforced takes are one set: they are charged only if all of them let the call pass. A shadow take is charged
-    only if that set let it pass and it would, too. `entry` and `would_deny` are for the decision alone.
+    only if that set let it pass and it would, too. The rest is for the decision alone: the policy's `entry`, the limits
+    that are `asked`, one per take, the names of all rules that `judged`, and of shadow guards that `would_deny`.
     """
 
-    takes: Sequence[Take]
-    entry: Any = None
-    would_deny: tuple[str, ...] = ()
+    __slots__ = ("asked", "entry", "judged", "takes", "would_deny")
+
+    def __init__(
+        self,
+        takes: Sequence[Take],
+        entry: Any = None,
+        would_deny: tuple[str, ...] = (),
+        asked: tuple[Limit, ...] = (),
+        judged: tuple[str, ...] = (),
+    ) -> None:
+        self.takes = takes
+        self.entry = entry
+        self.would_deny = would_deny
+        self.asked = asked
+        self.judged = judged

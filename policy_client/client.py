@@ -13,7 +13,7 @@ from typing import Self
 from weakref import WeakSet
 
 from policy_client.call import Call
-from policy_client.claim import Claim
+from policy_client.claim import Claim, Usage
 from policy_client.decision import Decision, allow, conclude, prepare, store_failed
 from policy_client.errors import StoreFailed
 from policy_client.identity import TrustedProxies
@@ -95,32 +95,32 @@ class PolicyClient:
     def decide(self, call: Call, entry: Entry | None = None) -> Decision:
         """Decide one call and count it. `entry` saves the look-up for whoever has asked `entry_for`. Never raises."""
         try:
-            claim = self._prepare(call, entry)
+            now = self._clock()
+            claim = self._prepare(call, entry, now)
             if isinstance(claim, Decision):
-                return self._done(claim, call)
+                return self._done(claim, call, now)
             try:
-                decision = conclude(claim, self._store.take(claim), self._clock())
+                usage = self._store.take(claim)
             except StoreFailed as failed:
-                return self._done(self._without_store(claim, failed), call)
-            self._health.store_answered()
+                return self._done(self._without_store(claim, failed), call, now)
+            return self._counted(claim, usage, now)
         except Exception as error:
             return self.stumbled(error)
-        return self._done(decision, call)
 
     async def adecide(self, call: Call, entry: Entry | None = None) -> Decision:
         """`decide` for coroutines."""
         try:
-            claim = self._prepare(call, entry)
+            now = self._clock()
+            claim = self._prepare(call, entry, now)
             if isinstance(claim, Decision):
-                return self._done(claim, call)
+                return self._done(claim, call, now)
             try:
-                decision = conclude(claim, await self._store.atake(claim), self._clock())
+                usage = await self._store.atake(claim)
             except StoreFailed as failed:
-                return self._done(self._without_store(claim, failed), call)
-            self._health.store_answered()
+                return self._done(self._without_store(claim, failed), call, now)
+            return self._counted(claim, usage, now)
         except Exception as error:
             return self.stumbled(error)
-        return self._done(decision, call)
 
     def entry_for(self, endpoint: str | None, method: str = "", route: str | None = None) -> Entry | None:
         """What holds for an endpoint at this moment, so that an adapter knows what to gather; None without a bundle."""
@@ -215,7 +215,7 @@ class PolicyClient:
         self._health.stumbled(error)
         return allow("internal_error")
 
-    def _prepare(self, call: Call, entry: Entry | None) -> Claim | Decision:
+    def _prepare(self, call: Call, entry: Entry | None, now: float) -> Claim | Decision:
         if not self._started:
             self.start()
         refresher = self._refresher
@@ -224,10 +224,21 @@ class PolicyClient:
         held = refresher.held
         if held is None:
             return allow("no_bundle")
-        return prepare(held.plan, call, self._clock(), entry)
+        return prepare(held.plan, call, now, entry)
 
-    def _done(self, decision: Decision, call: Call) -> Decision:
-        self._counters.record(decision, self._clock())
+    def _counted(self, claim: Claim, usage: Usage, now: float) -> Decision:
+        if self._health.store_trouble is not None:
+            self._health.store_answered()
+        decision = conclude(claim, usage, now)
+        entry = claim.entry
+        if usage[0] and claim.judged is entry.judged and not claim.would_deny:
+            self._counters.passed(entry, now)
+        else:
+            self._counters.record(decision, now)
+        return decision
+
+    def _done(self, decision: Decision, call: Call, now: float) -> Decision:
+        self._counters.record(decision, now)
         if decision.reason == "unknown_endpoint" and call.endpoint is not None:
             self._health.unknown_name(call.endpoint)
         return decision

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from policy_client.bundle import Switch
 from policy_client.call import Call
-from policy_client.claim import SECOND, Claim, Limit, Spent, Take, Usage
+from policy_client.claim import SECOND, Claim, Limit, Spent, Usage
 from policy_client.plan import Entry, Plan, compile
 
 __all__ = ["Decision", "Entry", "LimitState", "Plan", "compile", "conclude", "prepare", "store_failed"]
@@ -132,13 +132,9 @@ def prepare(plan: Plan, call: Call, now: float, entry: Entry | None = None) -> C
         if isinstance(guarded, Decision):
             return guarded
         would_deny = guarded
-    takes: list[Take] = []
-    for counter in entry.counters:
-        key = counter.key(call)
-        if key is not None:
-            takes.append((counter, key))
-    if takes:
-        return _new(Claim, (takes, entry, would_deny))
+    claim = entry.claim(entry.subject(call))
+    if claim is not None:
+        return Claim(claim.takes, entry, would_deny, claim.asked, claim.judged) if would_deny else claim
     return Decision(
         ALLOW,
         entry.reason,
@@ -208,35 +204,27 @@ def _guarded(entry: Entry, call: Call) -> Decision | tuple[str, ...]:
 
 def conclude(claim: Claim, usage: Usage, now: float) -> Decision:
     """The decision, once the store has taken the claim."""
-    takes, entry, would_deny = claim
     every, at, spent = usage
-    asked, judged = entry.limits, entry.judged
-    if len(takes) != len(asked):
-        asked, judged = _those_that_apply(entry, takes)
     if not every:
-        return _exceeded(entry, asked, judged, usage, would_deny)
+        return _exceeded(claim, usage)
+    entry = claim.entry
     # Field by field as the class has them, not through its constructor: this is on the path of every call.
-    facts = (entry.policy, None, 200, None, "", (), would_deny, judged, entry.version, (), asked, spent, at)
-    return _new(Decision, (ALLOW, "within_limits", _process, next(_serial), *facts))
+    return _new(
+        Decision,
+        (
+            *(ALLOW, "within_limits", _process, next(_serial), entry.policy, None, 200, None, "", ()),
+            *(claim.would_deny, claim.judged, entry.version, (), claim.asked, spent, at),
+        ),
+    )
 
 
-def _those_that_apply(entry: Entry, takes: Sequence[Take]) -> tuple[tuple[Limit, ...], tuple[str, ...]]:
-    """The limits and the names of what was judged, where a rule skipped the call."""
-    taken = {counter.name for counter, _ in takes}
-    limits = tuple(limit for limit in entry.limits if limit.name in taken)
-    skipped = {limit.name for limit in entry.limits} - taken
-    return limits, tuple(name for name in entry.judged if name not in skipped)
-
-
-def _exceeded(
-    entry: Entry, asked: tuple[Limit, ...], judged: tuple[str, ...], usage: Usage, would_deny: tuple[str, ...]
-) -> Decision:
+def _exceeded(claim: Claim, usage: Usage) -> Decision:
     violated: list[str] = []
-    shadow = list(would_deny)
+    shadow = list(claim.would_deny)
     explains: Limit | None = None
     longest = 0
     _, now, spent = usage
-    for limit, (ok, used, at) in zip(asked, spent, strict=True):
+    for limit, (ok, used, at) in zip(claim.asked, spent, strict=True):
         if ok:
             continue
         if not limit.enforced:
@@ -251,11 +239,11 @@ def _exceeded(
         "within_limits",
         _process,
         next(_serial),
-        entry.policy,
+        claim.entry.policy,
         would_deny=tuple(shadow),
-        judged=judged,
-        bundle_version=entry.version,
-        asked=asked,
+        judged=claim.judged,
+        bundle_version=claim.entry.version,
+        asked=claim.asked,
         spent=spent,
         now=now,
     )

@@ -99,46 +99,20 @@ def subject(rule: RateLimit, call: Call) -> Key | None:
     Different values make different subjects, whatever characters they have: each part says by its first character
     whether it is a value (=), the hash of a long one (#), the address in place of a missing one (~), or missing (-).
     """
-    key = key_reader("", rule.key, rule.on_missing)(call)
-    return None if key is None else key[1:]
+    parts = [part_reader(part, rule.on_missing)(call) for part in rule.key]
+    return None if None in parts else tuple(parts)  # type: ignore[arg-type]
 
 
-def key_reader(family: str, key: tuple[str, ...], on_missing: str) -> Callable[[Call], Key | None]:
-    """What makes (family, *subject) of a call, prepared once per rule."""
-    if len(key) == 1:
-        return _single(family, _reader(key[0]), _MISSING[on_missing])
-    return _several(family, tuple(_reader(part) for part in key), _MISSING[on_missing])
+def part_reader(part: str, on_missing: str) -> Callable[[Call], str | None]:
+    """What makes the text of one part of a key, prepared once per rule; None where the rule does not apply."""
+    read, missing = _reader(part), _MISSING[on_missing]
 
-
-def _single(family: str, read: Reader, missing: Reader) -> Callable[[Call], Key | None]:
-    """One part, the common case: no loop."""
-
-    def reader(call: Call) -> Key | None:
+    def reader(call: Call) -> str | None:
         value = read(call)
         if value is None or value == "":
-            part = missing(call)
-            return None if part is None else (family, part)
+            return missing(call)
         text = f"={value}"
-        return (family, text if len(text) <= MAX_VALUE else _hashed(text))
-
-    return reader
-
-
-def _several(family: str, reads: tuple[Reader, ...], missing: Reader) -> Callable[[Call], Key | None]:
-    def reader(call: Call) -> Key | None:
-        parts = [family]
-        for read in reads:
-            value = read(call)
-            if value is None or value == "":
-                text = missing(call)
-                if text is None:
-                    return None
-            else:
-                text = f"={value}"
-                if len(text) > MAX_VALUE:
-                    text = _hashed(text)
-            parts.append(text)
-        return tuple(parts)
+        return text if len(text) <= MAX_VALUE else _hashed(text)
 
     return reader
 
@@ -151,7 +125,7 @@ def _by_address(call: Call) -> str:
     return "~" + canonical_address(call.ip) if call.ip else "-"
 
 
-_MISSING: dict[str, Reader] = {
+_MISSING: dict[str, Callable[[Call], str | None]] = {
     "ip": _by_address,
     "shared": lambda _call: "-",
     "skip": lambda _call: None,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any, Literal
 
 from policy_client.bundle import Bundle, Endpoint, Policy, Switch
-from policy_client.claim import Counter, Limit
-from policy_client.identity import key_reader
+from policy_client.call import Call
+from policy_client.claim import Claim, Counter, Limit, Take
+from policy_client.identity import part_reader
 from policy_client.match import METHODS, Match, Matcher
 from policy_client.rules import RateLimit, RequestGuard
 from policy_client.rules.rate_limit import FIXED_WINDOW
@@ -16,6 +18,11 @@ from policy_client.rules.wording import duration, plural
 Mode = Literal["enforce", "shadow", "off"]
 
 _MAX_REMEMBERED = 10_000
+_MAX_CLAIMS = 250
+"""Callers of an entry whose claims are kept, at less than a kilobyte each."""
+
+Keyed = tuple[Counter, RateLimit]
+"""A counter with the rule that says whose it is."""
 
 
 class Entry:
@@ -23,9 +30,24 @@ class Entry:
 
     `needs` has the parts of a call that are looked at ("user", "ip", "header:x-client", "authenticated", …), so that
     an adapter need not find out the others. `reason` is why a call passes that has nothing to count.
+
+    `claim(subject(call))` is what a call asks of the store, None if no limit applies to it. Claims of the latest
+    callers are kept, because most call again.
     """
 
-    __slots__ = ("counters", "guards", "judged", "limits", "needs", "policy", "reason", "shadow", "switches", "version")
+    __slots__ = (
+        "claim",
+        "guards",
+        "judged",
+        "limits",
+        "needs",
+        "policy",
+        "reason",
+        "shadow",
+        "subject",
+        "switches",
+        "version",
+    )
 
     def __init__(
         self,
@@ -35,8 +57,8 @@ class Entry:
         reason: str = "within_limits",
         policy: str | None = None,
         guards: tuple[RequestGuard, ...] = (),
-        counters: tuple[Counter, ...] = (),
         limits: tuple[Limit, ...] = (),
+        keyed: Sequence[Keyed] = (),
         needs: frozenset[str] = frozenset(),
         shadow: bool = False,
     ) -> None:
@@ -45,11 +67,52 @@ class Entry:
         self.reason = reason
         self.policy = policy
         self.guards = guards
-        self.counters = counters
         self.limits = limits
         self.needs = needs
         self.shadow = shadow
         self.judged = (*(guard.name for guard in guards), *(limit.name for limit in limits))
+        # In the order of their first mention: what of a call says whose the counters are.
+        parts = dict.fromkeys((part, rule.on_missing) for _, rule in keyed for part in rule.key)
+        self.subject = _subject_reader([part_reader(*part) for part in parts])
+        self.claim = lru_cache(_MAX_CLAIMS)(_Claims(self, keyed, list(parts)).claim)
+
+
+class _Claims:
+    """Makes the claims of an entry's calls. `parts` is what a subject consists of."""
+
+    def __init__(self, entry: Entry, keyed: Sequence[Keyed], parts: list[tuple[str, str]]) -> None:
+        self._entry = entry
+        self._alone = len(parts) == 1
+        self._counters = [
+            (counter, limit, [parts.index((part, rule.on_missing)) for part in rule.key])
+            for (counter, rule), limit in zip(keyed, entry.limits, strict=True)
+        ]
+
+    def claim(self, subject: Any) -> Claim | None:
+        texts: Sequence[str | None] = (subject,) if self._alone else subject
+        takes: list[Take] = []
+        asked: list[Limit] = []
+        skipped: set[str] = set()
+        for counter, limit, positions in self._counters:
+            own = [text for text in (texts[position] for position in positions) if text is not None]
+            if len(own) < len(positions):
+                skipped.add(limit.name)
+                continue
+            takes.append((counter, (counter.family, *own)))
+            asked.append(limit)
+        if not takes:
+            return None
+        entry = self._entry
+        if not skipped:
+            return Claim(takes, entry, (), entry.limits, entry.judged)
+        return Claim(takes, entry, (), tuple(asked), tuple(name for name in entry.judged if name not in skipped))
+
+
+def _subject_reader(readers: list[Callable[[Call], str | None]]) -> Callable[[Call], Hashable]:
+    """What a call's claim depends on: the text of one part, or of several."""
+    if len(readers) == 1:
+        return readers[0]
+    return lambda call: tuple([read(call) for read in readers])
 
 
 class Plan:
@@ -96,6 +159,15 @@ class Plan:
         found = self._matcher.template_of(method, path)
         return None if found is None else (self._of_match(found[0]), found[1])
 
+    def known_template(self, method: str, path: str) -> str | None:
+        """The template of a decoded path, among those known here; also one that has only other methods."""
+        return self._matcher.known_template(method, path)
+
+    def default_entry(self, method: str, path: str) -> Entry | None:
+        """What would hold for a path of which no template is known, if the service has an endpoint for it."""
+        rest = self._matcher.rest
+        return None if rest is None or method == "OPTIONS" else self._entry(rest, path)
+
     def _of_match(self, match: Match | None) -> Entry:
         if match is None:
             return self._none
@@ -120,8 +192,8 @@ class Plan:
             switches=own + self._everywhere,
             policy=policy.reference,
             guards=guards,
-            counters=tuple(self._counter(policy, rule, limit, route) for rule, limit in limits),
             limits=tuple(limit for _, limit in limits),
+            keyed=[(self._counter(policy, rule, limit, route), rule) for rule, limit in limits],
             needs=_needs(guards, [rule for rule, _ in limits]),
             shadow=self.mode == "shadow",
         )
@@ -142,8 +214,7 @@ class Plan:
         place = () if route is None else (route,)
         group = joined(self.bundle.service, self.bundle.environment, policy.reference, *place)
         kept = (rule.kind, rule.name, rule.counter_epoch, rule.algorithm, rule.window, *rule.key)
-        family = joined(group, "enforced", *kept)
-        return Counter(limit, group=group, family=family, key=key_reader(family, rule.key, rule.on_missing))
+        return Counter(limit, group=group, family=joined(group, "enforced", *kept))
 
 
 def compile(bundle: Bundle, *, mode: Mode = "enforce", routes: Iterable[Endpoint] = ()) -> Plan:

@@ -63,7 +63,7 @@ class Health:
 
     def __init__(self, degraded: Callable[[], str | None]) -> None:
         self._degraded = degraded
-        self._store_trouble: str | None = None
+        self.store_trouble: str | None = None
         self._stumble: str | None = None
         self._identity: str | None = None
         self._report: str | None = None
@@ -80,8 +80,8 @@ class Health:
 
     def trouble(self) -> Trouble | None:
         """The worst of what is wrong."""
-        if self._store_trouble is not None:
-            return Trouble("store_failed", self._store_trouble)
+        if self.store_trouble is not None:
+            return Trouble("store_failed", self.store_trouble)
         if self._stumble is not None:
             return Trouble("internal_error", self._stumble)
         if self._identity is not None:
@@ -95,13 +95,13 @@ class Health:
 
     def store_failed(self, error: Exception) -> None:
         self.store_failures += 1
-        if self._store_trouble is None:
+        if self.store_trouble is None:
             logger.warning("the store of the counters fails, calls pass uncounted: %s", error)
-        self._store_trouble = str(error)
+        self.store_trouble = str(error)
 
     def store_answered(self) -> None:
-        if self._store_trouble is not None:
-            self._store_trouble = None
+        if self.store_trouble is not None:
+            self.store_trouble = None
             logger.info("the store of the counters answers again")
 
     def stumbled(self, error: Exception) -> None:

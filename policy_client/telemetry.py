@@ -1,6 +1,6 @@
 """Counting what was decided, and telling the console.
 
-`Counters.record` is on the path of every call, so it does one addition under a lock and nothing else; what the numbers
+`Counters` is on the path of every call, so it does one addition under a lock and nothing else; what the numbers
 mean per rule is worked out by the background thread. A batch that was sent once is sent again unchanged, under the
 same id, until the console has it; counts made meanwhile wait in the counters.
 """
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from policy_client.decision import Decision
+from policy_client.decision import ALLOW, Decision
+from policy_client.plan import Entry
 from policy_client.source import Delivered, Source, Undelivered
 
 MAX_KEYS = 20_000  # kinds of outcome kept while the console is away; about a day of one busy policy
@@ -53,6 +54,8 @@ class Counters:
         self._lock = threading.RLock()  # re-entrant: a finalizer that runs in here may decide a call too
         self._max_keys = max_keys
         self._counts: dict[Key, int] = {}
+        self._minute = 0.0
+        self._passes: dict[Entry, int] = {}
         self._lost = 0
 
     def record(self, decision: Decision, now: float) -> None:
@@ -61,19 +64,42 @@ class Counters:
             return
         key = (int(now) // 60, policy, decision.outcome, decision.judged, decision.violated, decision.would_deny)
         with self._lock:
-            counts = self._counts
-            if key in counts:
-                counts[key] += 1
-            elif len(counts) < self._max_keys:
-                counts[key] = 1
-            else:
-                self._lost += 1
+            self._add(key, 1)
+
+    def passed(self, entry: Entry, now: float) -> None:
+        """Record what is decided most: all rules of the entry looked at the call, and none had anything against it."""
+        minute = now // 60
+        with self._lock:
+            if minute != self._minute:
+                self._settle()
+                self._minute = minute
+            try:
+                self._passes[entry] += 1
+            except KeyError:
+                self._passes[entry] = 1
 
     def drain(self) -> dict[Key, int]:
         """What was counted since the last time."""
         with self._lock:
+            self._settle()
             counts, self._counts = self._counts, {}
         return counts
+
+    def _settle(self) -> None:
+        """Put the passes of the minute with the rest."""
+        passes, self._passes = self._passes, {}
+        for entry, count in passes.items():
+            if entry.policy is not None:
+                self._add((int(self._minute), entry.policy, ALLOW, entry.judged, (), ()), count)
+
+    def _add(self, key: Key, count: int) -> None:
+        counts = self._counts
+        if key in counts:
+            counts[key] += count
+        elif len(counts) < self._max_keys:
+            counts[key] = count
+        else:
+            self._lost += count
 
     @property
     def lost(self) -> int:

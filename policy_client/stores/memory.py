@@ -56,26 +56,9 @@ class MemoryStore:
     def __len__(self) -> int:
         return len(self._states)
 
-    def take(self, claim: Claim) -> Usage:
-        """Charge the claim, all or nothing."""
-        return self._take(claim, True)
-
-    async def atake(self, claim: Claim) -> Usage:
-        return self._take(claim, True)
-
-    def peek(self, claim: Claim) -> Usage:
-        """What `take` would say, but nothing is charged."""
-        return self._take(claim, False)
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-    async def aclose(self) -> None:
-        """Nothing is held open."""
-
-    def _take(self, claim: Claim, charge: bool) -> Usage:
-        """The hot path: plain loops, and no further calls for a token bucket that is known."""
-        takes = claim[0]
+    def take(self, claim: Claim, *, charge: bool = True) -> Usage:  # noqa: PLR0912 - a call per counter would cost more
+        """Charge the claim, all or nothing. The hot path: plain loops, and no further calls for a known counter."""
+        takes = claim.takes
         clock = self._clock
         every = True
         states: list[_State | None] = []
@@ -84,7 +67,13 @@ class MemoryStore:
             now = time_ns() // 1000 if clock is None else int(clock() * SECOND + 0.5)
             for counter, key in takes:
                 state = self._find(key)
-                if state is None or counter.fixed or now < state.at:
+                if state is None:
+                    used, at = 0, now // counter.window if counter.fixed else now
+                elif counter.fixed:
+                    used, at = state.used, now // counter.window
+                    if at != state.at:
+                        used, at = _look(counter, state, now)
+                elif now < state.at:
                     used, at = _look(counter, state, now)
                 else:
                     used = state.used
@@ -94,6 +83,7 @@ class MemoryStore:
                     if used < 0:  # noqa: PLR1730
                         used = 0
                     at = now
+                states.append(state)
                 after = used + counter.charge
                 if after <= counter.ceiling:
                     spent.append((True, after, at))
@@ -102,30 +92,40 @@ class MemoryStore:
                     every = False
                     if counter.enforced:
                         charge = False
-                states.append(state)
             if charge:
-                self._charge(takes, states, spent, now)
+                for state, (ok, used, at), (counter, _) in zip(states, spent, takes):  # noqa: B905 - it costs
+                    if state is not None:
+                        state.again = True
+                        if ok:
+                            state.used = used
+                            state.at = at
+                            state.counter = counter
+                if None in states:
+                    # Last, because to make room may drop what had run out before it was charged just now.
+                    self._add_new(takes, states, spent, now)
                 return every, now, spent
             for state in states:
                 if state is not None:
                     state.again = True
         return every, now, [_uncharged(counter, one) for (counter, _), one in zip(takes, spent, strict=True)]
 
-    def _charge(self, takes: Sequence[Take], states: list[_State | None], spent: list[Spent], now: int) -> None:
-        fresh: list[tuple[Key, _State]] = []
-        for state, (ok, used, at), (counter, key) in zip(states, spent, takes):  # noqa: B905 - it costs
-            if state is None:
-                if ok:
-                    fresh.append((key, _State(used, at, counter)))
-                continue
-            state.again = True
-            if ok:
-                state.used = used
-                state.at = at
-                state.counter = counter
-        # Last, because to make room for them may drop what had run out before it was charged just now.
-        for key, state in fresh:
-            self._add(key, state, now)
+    def _add_new(self, takes: Sequence[Take], states: list[_State | None], spent: list[Spent], now: int) -> None:
+        for (counter, key), state, (ok, used, at) in zip(takes, states, spent, strict=True):
+            if state is None and ok:
+                self._add(key, _State(used, at, counter), now)
+
+    async def atake(self, claim: Claim) -> Usage:
+        return self.take(claim)
+
+    def peek(self, claim: Claim) -> Usage:
+        """What `take` would say, but nothing is charged."""
+        return self.take(claim, charge=False)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
 
     def _add(self, key: Key, state: _State, now: int) -> None:
         self._drop_ended(now)
