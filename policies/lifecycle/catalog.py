@@ -94,10 +94,7 @@ def change_endpoint(
     """Change an endpoint that no policy names; one that a policy names is changed there."""
     by.require("change_endpoint")
     with transaction.atomic():
-        locks.reread(row.service)
-        row = Endpoint.objects.select_related("service", "policy").get(pk=row.pk)
-        _refuse_stale(row, base)
-        _refuse_bound(row)
+        row = _held_free(row, base)
         before = row.document()
         row = _fill(row, values)
         if row.document() == before:
@@ -113,13 +110,22 @@ def delete_endpoint(row: Endpoint, *, base: Base = None, by: Actor, reason: str 
     """Forget an endpoint that no policy names."""
     by.require("delete_endpoint")
     with transaction.atomic():
-        locks.reread(row.service)
-        row = Endpoint.objects.select_related("service", "policy").get(pk=row.pk)
-        _refuse_stale(row, base)
-        _refuse_bound(row)
+        row = _held_free(row, base)
         label, before = row.label, row.document()
         row.delete()
         audit.append("endpoint.delete", label, by=by, reason=reason, before=before, service=row.service)
+
+
+def _held_free(row: Endpoint, base: Base) -> Endpoint:
+    """The endpoint as it is now, held until the commit; refused if it is not as thought, or not free to be changed."""
+    locks.reread(row.service)
+    held = Endpoint.objects.select_related("service", "policy").filter(pk=row.pk).first()
+    if held is None:
+        raise Refusal("deleted", f"The endpoint {row} was deleted meanwhile.", status=404)
+    _refuse_stale(held, base)
+    if held.policy is not None:
+        raise Refusal("in_policy", f"{held} belongs to {held.policy}; change it there, as a new revision.")
+    return held
 
 
 def _fill(row: Endpoint, values: Mapping[str, Any]) -> Endpoint:
@@ -144,11 +150,6 @@ def _take(row: Endpoint, endpoint: WireEndpoint) -> Endpoint:
     row.name, row.methods, row.route = endpoint.name, list(endpoint.methods), endpoint.route
     row.canonical_route = match.canonical(endpoint.route)
     return row
-
-
-def _refuse_bound(row: Endpoint) -> None:
-    if row.policy is not None:
-        raise Refusal("in_policy", f"{row} belongs to {row.policy}; change it there, as a new revision.")
 
 
 def _refuse_stale(row: Row | Endpoint, base: Base) -> None:

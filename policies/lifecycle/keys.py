@@ -56,12 +56,7 @@ def issue_service_key(
             service=service,
             environment=environment,
             scopes=chosen,
-            name=name,
-            digest=digest(secret),
-            hint=secret[:8],
-            created_by=by.name,
-            created_at=timezone.now(),
-            expires_at=expires_at,
+            **_kept(secret, name, expires_at, by),
         )
         audit.append(
             "key.create",
@@ -104,12 +99,7 @@ def issue_api_token(
     with transaction.atomic():
         token = ApiToken.objects.create(
             user=user,
-            name=name,
-            digest=digest(secret),
-            hint=secret[:8],
-            created_by=by.name,
-            created_at=timezone.now(),
-            expires_at=expires_at,
+            **_kept(secret, name, expires_at, by),
         )
         audit.append("token.create", token.label, by=by, reason=reason, after=_told_token(token))
     return token, secret
@@ -157,6 +147,18 @@ def _revoke(credential: ServiceKey | ApiToken) -> None:
         raise Refusal("revoked", "It was revoked already.")
     credential.revoked_at = timezone.now()
     credential.save(update_fields=["revoked_at"])
+
+
+def _kept(secret: str, name: str, expires_at: datetime | None, by: Actor) -> dict[str, Any]:
+    """What is written down of a new secret, whosesoever it is."""
+    return {
+        "name": name,
+        "digest": digest(secret),
+        "hint": secret[:8],
+        "created_by": by.name,
+        "created_at": timezone.now(),
+        "expires_at": expires_at,
+    }
 
 
 def _faults(name: str, expires_at: datetime | None) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from policies.lifecycle import audit
 from policies.lifecycle.actor import Actor
@@ -28,7 +28,7 @@ def create(
     with transaction.atomic():
         _clean(user, password)
         user.set_password(password)
-        user.save()
+        _insert(user)
         user.user_permissions.set(wanted)
         audit.append("person.create", label(user), by=by, reason=reason, after=document(user))
     return user
@@ -126,6 +126,14 @@ def _refuse_to_give_more(by: Actor, superuser: bool, permissions: set[Permission
     )
     if lacking:
         raise Invalid({"user_permissions": [f"You cannot give what you do not have: {', '.join(lacking[:5])}."]})
+
+
+def _insert(user: Any) -> None:
+    try:
+        with transaction.atomic():
+            user.save()
+    except IntegrityError:  # another person took the name between the look and the act
+        raise Invalid({"username": ["A user with that username already exists."]}) from None
 
 
 def _clean(user: Any, password: str | None = None) -> None:

@@ -78,7 +78,7 @@ def archive_policy(policy: Policy, *, base: int | None = None, by: Actor, reason
         if live:
             places = ", ".join(release.environment.slug for release in live)
             raise Refusal("live", f"{policy.reference} is live in {places}; roll it back there first.")
-        if policy.switches.filter(cleared_at=None).exists():
+        if policy.switches.filter(cleared_at=None).exclude(until__lte=timezone.now()).exists():
             raise Refusal("switched", f"{policy.reference} has an open switch; clear it first.")
         policy.archived_at = timezone.now()
         policy.save(update_fields=["archived_at"])

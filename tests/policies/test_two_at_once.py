@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from policies.lifecycle import audit, catalog, heartbeats, policies, releases, switches
+from policies.lifecycle import audit, catalog, heartbeats, people, policies, releases, switches
 from policies.lifecycle.refusals import Refusal
 from policies.models import (
     AuditEvent,
@@ -169,6 +169,18 @@ def test_of_things_with_one_slug_one_is_made() -> None:
     outcomes = at_once([lambda: catalog.create(Team, values, by=SYSTEM)] * PEOPLE)
     assert outcomes.count("invalid") == PEOPLE - 1
     assert Team.objects.count() == 1
+
+
+def test_of_accounts_with_one_name_one_is_made() -> None:
+    def make() -> Any:
+        return people.create({"username": "alice"}, password="a long pass phrase", by=SYSTEM)
+
+    assert at_once([make] * PEOPLE).count("invalid") == PEOPLE - 1
+
+
+def test_of_people_who_delete_one_endpoint_the_others_are_told() -> None:
+    row = catalog.create_endpoint(make_catalogue().reports, {"route": "/a"}, by=SYSTEM)
+    assert at_once([lambda: catalog.delete_endpoint(row, by=SYSTEM)] * PEOPLE).count("deleted") == PEOPLE - 1
 
 
 def test_nothing_goes_live_where_the_environment_is_put_away() -> None:
