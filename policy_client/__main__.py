@@ -6,9 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from policy_client.commands import fetch, status
+from policy_client.explain import command as explain
 from policy_client.replay import command as replay
 
-COMMANDS = {"replay": replay}
+COMMANDS = {"explain": explain, "fetch": fetch, "replay": replay, "status": status}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,8 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_arguments(sub)
         sub.set_defaults(run=module.run)
     chosen = parser.parse_args(arguments)
-    status: int = chosen.run(chosen)
-    return status
+    code: int = chosen.run(chosen)
+    return code
 
 
 if __name__ == "__main__":

@@ -107,3 +107,18 @@ class Matcher:
             if endpoint.covers(method):
                 return match, normalise(endpoint.route)
         return None
+
+    def known_template(self, method: str, path: str) -> str | None:
+        """The template that a service would route this decoded path to, as far as templates are known here: the most
+        literal with this method, else the most literal, for which a service default may hold.
+        """
+        found = self.template_of(method, path)
+        if found is not None:
+            return found[1]
+        known = self._trie.find(path)
+        return normalise(known[0].endpoint.route) if known else None
+
+    @property
+    def rest(self) -> Policy | None:
+        """The policy that holds for each endpoint that no other names."""
+        return self._rest

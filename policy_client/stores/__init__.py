@@ -9,7 +9,7 @@ from typing import Protocol
 from policy_client.claim import Claim, Usage
 from policy_client.errors import Misconfigured
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "open_store", "reachable"]
 
 Clock = Callable[[], float]
 
@@ -43,6 +43,26 @@ def open_store(url: str, *, timeout_ms: int = 20, clock: Clock | None = None) ->
         known = ", ".join(f"{name}://" for name in _OPENERS)
         raise Misconfigured(f"The store must be one of {known}, not {scheme or url!r}.")
     return _OPENERS[scheme](url, rest, timeout_ms, clock)
+
+
+def reachable(url: str, *, timeout_ms: int = 20) -> str | None:
+    """Why the store at a URL cannot be reached from here, None if it can. Nothing in it is read or written."""
+    scheme = url.partition("://")[0]
+    if scheme == "memory":
+        return None
+    if scheme not in ("redis", "rediss", "unix"):
+        return "not tried, because only the service itself has Django's settings"
+    try:
+        import redis  # noqa: PLC0415
+    except ImportError:
+        return "the package redis is missing: pip install policy-client[redis]"
+    seconds = timeout_ms / 1000
+    try:
+        with redis.Redis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds) as connection:
+            connection.ping()
+    except (redis.RedisError, OSError, ValueError) as error:
+        return f"not reached: {error}"
+    return None
 
 
 def _memory(_url: str, _rest: str, _timeout_ms: int, clock: Clock | None) -> Store:

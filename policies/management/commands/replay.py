@@ -7,9 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from policies.management.doors import environment_named, policy_named, service_named
-from policies.models import Endpoint, Policy, Revision, Service
+from policies.models import Policy, Revision, Service
+from policies.publishing.plans import declared
 from policies.publishing.sketches import sketch
-from policy_client.bundle import Endpoint as WireEndpoint
 from policy_client.errors import PolicyError
 from policy_client.replay.command import add_output_arguments, replay_with_bar
 from policy_client.replay.files import open_log
@@ -33,8 +33,7 @@ class Command(BaseCommand):
         bundle = sketch(service, environment, policy=policy, revision=revision)
         if not bundle.policies:
             raise CommandError(f"There is nothing to replay: no policy of {service.slug} is there.")
-        free = Endpoint.objects.filter(service=service, policy=None)
-        endpoints = [WireEndpoint(name=row.name, methods=tuple(row.methods), route=row.route) for row in free]
+        endpoints = declared(service)
         try:
             with open_log(options["access_log"]) as log:
                 report = replay_with_bar(
