@@ -83,7 +83,9 @@ class Driver:
             return "failed"
         finally:
             connection.close()
-        return "denied" if answer.status in (413, 415, 429, 503) else "allowed"
+        if answer.status in (401, 405, 413, 415, 429, 503):
+            return "denied"
+        return "failed" if answer.status >= 500 else "allowed"
 
 
 def line(counts: Counter[tuple[str, str]], services: tuple[str, ...], at: float | None = None) -> str:
