@@ -99,6 +99,7 @@ def read(draft: Mapping[str, Any]) -> Content:
     scope = _scope(draft, faults)
     endpoints = _endpoints(draft.get("endpoints", []), scope, faults)
     rules = _rules(draft.get("rules"), faults)
+    _check_path_keys(endpoints, rules, faults)
     columns = _columns(draft, faults)
     faults.raise_if_any()
     document = {
@@ -247,6 +248,18 @@ def _rules(raw: Any, faults: Faults) -> tuple[Rule, ...]:
         rules.append((index, rule))
     _check_windows(rules, faults)
     return tuple(rule for _, rule in rules)
+
+
+def _check_path_keys(endpoints: tuple[WireEndpoint, ...], rules: tuple[Rule, ...], faults: Faults) -> None:
+    """A rule counted by a part of the path that no route has would count every call by its fallback: surely a slip."""
+    if faults.messages or not endpoints:
+        return
+    there = {name for endpoint in endpoints for name in match.parameters(endpoint.route)}
+    for index, rule in enumerate(rules):
+        asked = {part.removeprefix("path:") for part in getattr(rule, "key", ()) if part.startswith("path:")}
+        for name in sorted(asked - there):
+            known = ", ".join(f"path:{parameter}" for parameter in sorted(there)) or "none"
+            faults.add(f"rules.{index}.key", f"No route of this policy has {{{name}}}; there is: {known}.")
 
 
 def _check_windows(rules: list[tuple[int, Rule]], faults: Faults) -> None:

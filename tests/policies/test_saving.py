@@ -139,6 +139,13 @@ def test_a_route_that_cannot_match_is_refused(catalogue: Catalogue, route: str) 
     assert list(refused(endpoints=[endpoint(route)])) == ["endpoints.0.route"]
 
 
+def test_a_key_part_of_the_path_must_be_in_a_route(catalogue: Catalogue) -> None:
+    errors = refused(rules=[rate_limit(key=["path:report"])])
+    assert errors == {"rules.0.key": ["No route of this policy has {report}; there is: path:report_id."]}
+    make_policy(rules=[rate_limit(key=["path:report_id"])])
+    make_policy(name="default", scope="service", endpoints=[], rules=[rate_limit(key=["path:anything"])])
+
+
 def test_all_faults_are_told_at_once(catalogue: Catalogue) -> None:
     errors = refused(
         owner="nobody", rules=[rate_limit(limit=0), rate_limit(window=0)], baseline=None, surprise=1, rollback_note=" "
