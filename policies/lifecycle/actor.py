@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db.models import Q
 
 from policies.lifecycle.refusals import Forbidden
 
@@ -28,6 +30,19 @@ class Actor:
             return
         if not self.user.is_active or not self.user.has_perm(f"policies.{permission}"):
             raise Forbidden(f"{self.name} lacks the permission “policies.{permission}”; an administrator can grant it.")
+
+    def require_reach_of(self, other: Any) -> None:
+        """Refuse what would let the actor act as `other`, such as setting their password, if `other` may do more."""
+        if self.user is None or self.user.is_superuser:
+            return
+        if other.is_superuser:
+            raise Forbidden(f"{other.get_username()} is an administrator; only an administrator may do this.")
+        # As granted, whether the account is active or not: it may be activated afterwards.
+        granted = Permission.objects.filter(Q(user=other) | Q(group__user=other)).distinct()
+        names = {f"{app}.{codename}" for app, codename in granted.values_list("content_type__app_label", "codename")}
+        more = sorted(names - self.user.get_all_permissions())
+        if more:
+            raise Forbidden(f"{other.get_username()} may do what {self.name} may not: {', '.join(more[:5])}.")
 
 
 def command_actor(username: str | None = None) -> Actor:

@@ -90,9 +90,13 @@ def revoke_service_key(key: ServiceKey, *, by: Actor, reason: str = "") -> None:
 def issue_api_token(
     user: Any, *, name: str = "", expires_at: datetime | None = None, by: Actor, reason: str = ""
 ) -> tuple[ApiToken, str]:
-    """A new token and its secret. It may do what the person may, for as long as the account is active."""
+    """A new token and its secret. It may do what the person may, for as long as the account is active.
+
+    Nobody is given the token of somebody who may do more than they do.
+    """
     if by.user is None or by.user.pk != user.pk:
         by.require("add_apitoken")
+        by.require_reach_of(user)
     if errors := _faults(name, expires_at):
         raise Invalid(errors)
     secret = API_TOKEN_PREFIX + secrets.token_urlsafe(32)

@@ -79,12 +79,15 @@ def deactivate(user: Any, *, by: Actor, reason: str = "") -> None:
 
 
 def set_password(user: Any, password: str, *, by: Actor, reason: str = "") -> None:
-    """A new password. People change their own; others' need the permission. The trail never tells the password."""
+    """A new password. The trail never tells it.
+
+    People change their own. Setting another's asks for the permission, and for whatever that person may do.
+    """
     with transaction.atomic():
         user = get_user_model().objects.select_for_update().get(pk=user.pk)
         if by.user is None or by.user.pk != user.pk:
             _require(by, "auth.change_user")
-            _refuse_to_touch_superuser(by, user)
+            by.require_reach_of(user)
         _check_password(user, password)
         user.set_password(password)
         user.save(update_fields=["password"])

@@ -234,9 +234,29 @@ def test_nobody_gives_what_they_do_not_have(client, alice):
         reverse("admin:auth_user_password_change", args=[alice.pk]),
         {"new_password1": "taken over by bob", "new_password2": "taken over by bob"},
     )
-    assert "only an administrator" in reset.content.decode()
+    assert "only an administrator may do this" in reset.content.decode()
     alice.refresh_from_db()
     assert alice.check_password("a long pass phrase") and alice.is_superuser
+
+
+def test_nobody_becomes_somebody_who_may_do_more(client, charlie, alice):
+    bob = person("bob", "add_apitoken", "view_policy", is_staff=True)
+    bob.user_permissions.add(Permission.objects.get(codename="change_user"))
+    releaser = person("dora", "view_policy", "add_release", is_staff=True)
+    sleeper = person("ed", "add_release", is_active=False)
+    client.force_login(bob)
+    typed = {"new_password1": "taken over by bob", "new_password2": "taken over by bob"}
+    for other in (releaser, sleeper, alice):
+        page = client.post(reverse("admin:auth_user_password_change", args=[other.pk]), typed).content.decode()
+        assert f"{other} " in page and "may" in page
+        token = client.post(reverse("admin:policies_apitoken_add"), {"user": other.pk, "name": "stolen"})
+        assert not SECRET.search(token.content.decode())
+        other.refresh_from_db()
+        assert other.check_password("a long pass phrase")
+    assert not ApiToken.objects.exists()
+    assert client.post(reverse("admin:auth_user_password_change", args=[charlie.pk]), typed).status_code == 302
+    issued = client.post(reverse("admin:policies_apitoken_add"), {"user": charlie.pk, "name": "for charlie"})
+    assert SECRET.search(issued.content.decode())
 
 
 def test_a_person_is_deactivated_and_never_deleted(admin, charlie, alice):
