@@ -56,7 +56,7 @@ _TYPE_NAMES = {
     "window": "a whole number",
     "min_samples": "a whole number",
 }
-_FAR_TOO_MUCH = 10**18  # each field has its own bound, too; beyond this, Python's numbers do not fit a column at all
+_FAR_TOO_MUCH = 10**18  # the column has its own bound, too, but is no place for what a float cannot be
 
 
 class Faults:
@@ -206,7 +206,9 @@ def check_endpoint(name: Any, methods: Any, route: Any, faults: Faults, *, path:
             faults.add(f"{path}name", str(error.message))
     if not isinstance(methods, list) or any(method not in METHODS for method in methods):
         faults.add(f"{path}methods", f"Must be a list of methods out of {', '.join(METHODS)}; empty means all.")
-    if not isinstance(route, str) or not route:
+    if not isinstance(route, str):
+        faults.add(f"{path}route", "Must be text, such as “/reports/{report_id}/export”.")
+    elif not route:
         faults.add(f"{path}route", "This field is required, such as “/reports/{report_id}/export”.")
     elif len(route) > 300:
         faults.add(f"{path}route", "Must be at most 300 characters long.")
@@ -302,8 +304,13 @@ def _block(raw: Any, block: str, fields: Mapping[str, str], faults: Faults) -> d
         value = _typed(key, value, path, faults)
         if value is None:
             continue
+        kept = Revision._meta.get_field(column)
+        known = [choice for choice, _ in kept.choices or ()]  # type: ignore[union-attr]
+        if known and value not in known:
+            faults.add(path, f"Must be one of: {', '.join(known)}.")
+            continue
         try:
-            columns[column] = Revision._meta.get_field(column).clean(value, None)  # type: ignore[union-attr]
+            columns[column] = kept.clean(value, None)  # type: ignore[union-attr]
         except ValidationError as error:
             for message in error.messages:
                 faults.add(path, message)
@@ -321,7 +328,9 @@ def _typed(key: str, value: Any, path: str, faults: Faults) -> Any:
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         faults.add(path, f"Must be {_TYPE_NAMES.get(key, 'text')}.")
         return None
-    if isinstance(value, int | float) and not -_FAR_TOO_MUCH < value < _FAR_TOO_MUCH:  # NaN, infinity, 10^400
+    if (
+        key == "threshold" and isinstance(value, int | float) and not -_FAR_TOO_MUCH < value < _FAR_TOO_MUCH
+    ):  # NaN, infinity, 10^400
         faults.add(path, "Must be an ordinary number.")
         return None
     if isinstance(value, str):

@@ -153,6 +153,12 @@ def test_all_faults_are_told_at_once(catalogue: Catalogue) -> None:
     assert set(errors) == {"owner", "rules.0.limit", "rules.1.window", "baseline", "surprise", "rollback_note"}
 
 
+def test_an_unknown_metric_is_answered_with_those_that_there_are(catalogue: Catalogue) -> None:
+    errors = refused(expected_result={**draft()["expected_result"], "metric": "speed", "direction": "up"})
+    assert "p95_ms" in errors["expected_result.metric"][0]
+    assert errors["expected_result.direction"] == ["Must be one of: below, above."]
+
+
 def test_an_endpoint_belongs_to_one_policy(catalogue: Catalogue) -> None:
     first = make_policy()
     before = counts()
