@@ -84,6 +84,19 @@ _EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
         },
         "In shadow": {"policy": "POL-0001", "environment": "production", "mode": "shadow", "reason": "watch it first"},
     },
+    "policy.explain": {
+        "An export": {
+            "service": "reports",
+            "environment": "production",
+            "request": {
+                "method": "POST",
+                "path": "/reports/7/export?format=csv",
+                "headers": {"content-length": "2048", "content-type": "application/json"},
+                "user": "42",
+                "ip": "192.0.2.7",
+            },
+        }
+    },
     "release.rollback": {"One step": {"reason": "customers see denials"}},
     "switch.create": {
         "Block": {

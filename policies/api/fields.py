@@ -28,6 +28,13 @@ class Whole(serializers.IntegerField):
         return int(super().to_internal_value(data)) if abs(data) < 10**18 else data
 
 
+class Flag(serializers.BooleanField):
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("Must be true or false.")
+        return data
+
+
 class Choice(serializers.ChoiceField):
     def to_internal_value(self, data: Any) -> Any:
         for value in self.choices:

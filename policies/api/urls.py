@@ -11,6 +11,7 @@ from policies.api.audit import Audit
 from policies.api.catalogue import Environments, Services, Teams
 from policies.api.documentation import Documentation
 from policies.api.endpoints import Endpoints
+from policies.api.explain import Explain
 from policies.api.policies import Policies
 from policies.api.problems import Problem
 from policies.api.releases import Releases
@@ -57,6 +58,7 @@ urlpatterns = [
     path("docs/", Documentation.as_view(), name="api-docs"),
     path("v1/bundle", Bundle.as_view(), name="bundle"),
     path("v1/telemetry", Telemetry.as_view(), name="telemetry"),
+    path("v1/explain/", Explain.as_view({"post": "explain"}), name="explain"),
     path("v1/audit/export.jsonl", Audit.as_view({"get": "export"}, **EXPORT), name="audit-export"),
     path("v1/", include(router.urls)),
     re_path("", Nowhere.as_view()),

@@ -15,6 +15,8 @@ from policy_client.rules.request_guard import FIELD_NAME, METHOD
 MAX_PATH = 4000
 MAX_HEADERS = 100
 
+_HALF = "Must be Unicode text: this has half of a surrogate pair."
+
 
 def sample_call(
     method: str,
@@ -29,14 +31,17 @@ def sample_call(
 ) -> Call:
     """The call. `path` is as in a request line, with its query; a header that is there twice counts as one, joined.
 
-    Raises Refused with messages at method, path, headers or ip.
+    Raises Refused with messages by the names of the arguments.
     """
-    errors: Errors = {}
+    headers = list(headers)
+    flat = "".join(part for header in headers for part in header)
+    texts = {"path": path, "headers": flat, "user": user, "tenant": tenant, "api_key": api_key}
+    errors: Errors = {field: [_HALF] for field, text in texts.items() if text and not _is_whole(text)}
     method = method.strip().upper()
     if not re.fullmatch(METHOD, method):
         errors["method"] = ["Must be a method such as GET or POST."]
     if not path.startswith("/") or len(path) > MAX_PATH:
-        errors["path"] = [f"Must begin with / and have at most {MAX_PATH:,} characters: no host, such as /reports/7."]
+        errors["path"] = [f"Must begin with / and have at most {MAX_PATH:,} characters; without host: /reports/7."]
     if ip and not _is_address(ip):
         errors["ip"] = ["Must be an address such as 192.0.2.7 or 2001:db8::7."]
     found = _read_headers(headers, errors)
@@ -83,5 +88,13 @@ def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text.strip())
     except ValueError:
+        return False
+    return True
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
         return False
     return True

@@ -41,6 +41,12 @@ BODIES = {
     "/switches/": bodies(
         {"effect": "block", "service": "shop", "environment": None, "status": 503, "retry_after": 5, "reason": "x"}
     ),
+    "/explain/": bodies(
+        {"service": "shop", "environment": "staging", "request": {"method": "GET", "path": "/a", "headers": {"a": "b"}}}
+    )
+    | bodies({"method": "GET", "path": "/a", "headers": {"a": "b"}, "ip": "::1", "authenticated": True}).map(
+        lambda request: {"service": "shop", "environment": "staging", "request": request}
+    ),
     "/telemetry": bodies(
         {"batch_id": "1", "instance": "i", "active_version": 1, "last_success": "2026-11-22T10:00:00Z", "error": {}}
     ),

@@ -146,6 +146,8 @@ def test_the_decision_is_that_of_the_client_for_every_kind_of_call() -> None:
         ("ip", lambda: sample_call("GET", "/", ip="here")),
         ("headers", lambda: sample_call("GET", "/", headers=[split_header("no colon")])),
         ("headers", lambda: sample_call("GET", "/", headers=[("a", "b")] * 101)),
+        ("headers", lambda: sample_call("GET", "/", headers=[("a", "\ud800")])),
+        ("user", lambda: sample_call("GET", "/", user="\udcff")),
     ],
 )
 def test_a_sample_that_is_no_request_is_refused_at_its_field(field, request_of) -> None:
