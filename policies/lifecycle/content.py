@@ -328,9 +328,8 @@ def _typed(key: str, value: Any, path: str, faults: Faults) -> Any:
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         faults.add(path, f"Must be {_TYPE_NAMES.get(key, 'text')}.")
         return None
-    if (
-        key == "threshold" and isinstance(value, int | float) and not -_FAR_TOO_MUCH < value < _FAR_TOO_MUCH
-    ):  # NaN, infinity, 10^400
+    # NaN, infinity, 10^400.
+    if key == "threshold" and isinstance(value, int | float) and not -_FAR_TOO_MUCH < value < _FAR_TOO_MUCH:
         faults.add(path, "Must be an ordinary number.")
         return None
     if isinstance(value, str):
