@@ -12,7 +12,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from policies.admin import editor, policy_page, releases
+from policies.admin import editor, explaining, policy_page, releases
 from policies.admin.policy_filters import (
     ArchivedFilter,
     LiveFilter,
@@ -114,6 +114,7 @@ class PolicyAdmin(OnlyOffered):
             path("<int:number>/rollback/", wrap(self.roll_back), name="policies_policy_rollback"),
             path("<int:number>/switch/", wrap(self.set_switch), name="policies_policy_switch"),
             path("<int:number>/switch/<int:switch>/clear/", wrap(self.clear_switch), name="policies_policy_clear"),
+            path("<int:number>/explain/", wrap(self.explain), name="policies_policy_explain"),
             path("<int:number>/difference/", wrap(self.difference), name="policies_policy_difference"),
             *super().get_urls(),
         ]
@@ -151,6 +152,9 @@ class PolicyAdmin(OnlyOffered):
 
     def clear_switch(self, request: HttpRequest, number: int, switch: int) -> HttpResponse:
         return policy_page.clear_switch(request, self.admin_site, self._policy(request, number), switch)
+
+    def explain(self, request: HttpRequest, number: int) -> HttpResponse:
+        return explaining.show(request, self.admin_site, self._policy(request, number))
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """The history is the policy's page itself."""

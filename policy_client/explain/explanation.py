@@ -80,7 +80,7 @@ class JudgedGuard:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPart:
     """One part of whose counter it is. `counted_as`: value, hash (of a value longer than 64 characters), address (in
-    place of what the call lacks), shared (one counter for all that lack it) or skipped (the rule does not apply).
+    place of what the call lacks; without a value if the sample has none), shared (one counter for all that lack it) or skipped (the rule does not apply).
     """
 
     part: str
@@ -274,6 +274,8 @@ def _key_part(part: str, rule: RateLimit, call: Call) -> KeyPart:
     if alone is None:
         return KeyPart(part=part, value=None, counted_as="skipped")
     [text] = alone
+    if text == "-" and rule.on_missing == "ip":
+        return KeyPart(part=part, value=None, counted_as="address")
     return KeyPart(part=part, value=text[1:] or None, counted_as=_COUNTED_AS[text[0]])
 
 

@@ -71,7 +71,7 @@ def _lines(told: Explanation) -> Iterator[str]:
         yield f"policy    {told.policy.reference} {told.policy.name}, revision {told.policy.revision}"
         yield f"owner     {told.policy.owner or 'not told'}"
     for switch in told.switches:
-        yield f"switch    {switch_in_words(switch)}"
+        yield f"switch    {switch.id}: {switch_in_words(switch)}"
     for guard in told.guards:
         yield f"guard     {guard.rule} ({guard.mode}{_source(guard)}): {guard_in_words(guard)}"
         yield f"          {guard.sentence}"
@@ -89,7 +89,7 @@ def switch_in_words(switch: HeldSwitch) -> str:
     """What it does and whether it is the one that decides."""
     does = f"answers every call with {switch.status}" if switch.effect == "block" else "lets every call through"
     until = f" until {switch.until}" if switch.until else ""
-    return f"{switch.id} {does}{until}{'; it decides' if switch.decides else '; it does not decide'}"
+    return f"{does}{until}{'; it decides' if switch.decides else '; it does not decide'}"
 
 
 def guard_in_words(guard: JudgedGuard) -> str:
@@ -109,6 +109,8 @@ def limit_in_words(limit: AskedLimit) -> str:
 
 def key_in_words(part: KeyPart) -> str:
     """One part of a key: `user = 42`."""
+    if part.counted_as == "address" and part.value is None:
+        return f"{part.part} is not given, and no address to count instead"
     return {
         "value": f"{part.part} = {part.value}",
         "hash": f"{part.part} = a long value, kept as its hash {part.value}",

@@ -25,6 +25,8 @@ MORE = (
     "/admin/password_change/",
     "/admin/policies/team/?state=all",
     "/admin/policies/auditevent/?q=nothing-like-this",
+    "/admin/policies/policy/1/explain/?environment=production&method=POST&path=/reports/7/export&user=42",
+    "/admin/policies/policy/1/explain/?environment=staging&method=POST&path=/reports/7/export",
 )
 LEFT_ALONE = ("/admin/logout/", "/admin/jsi18n/")
 # In the dark colours alone differ, and on a narrow screen what has to be scrolled.

@@ -78,6 +78,9 @@ def test_what_a_call_lacks_is_said_part_by_part() -> None:
     assert [how for _, how in parts[2]] == ["hash", "skipped"]
     assert [one.asked for one in told.limits] == [True, True, False]
     assert told.decision.depends_on == ("a", "b")
+    nobody = explain(plan, sample_call("GET", "/export/7"), START)
+    assert (nobody.limits[0].key[0].value, nobody.limits[0].key[0].counted_as) == (None, "address")
+    assert "user is not given, and no address to count instead" in as_text(nobody)
 
 
 def test_a_denial_is_told_with_the_answer_it_gets() -> None:
@@ -163,7 +166,7 @@ def test_the_text_has_everything() -> None:
         "POL-0001",
         "per-user (enforce, from endpoint policy POL-0001 r3)",
         "user = alice",
-        "switch    3",
+        "switch    3: lets every call through",
         "data",
     ):
         assert part in text

@@ -1,0 +1,109 @@
+"""A page that explains a request to a policy's service by what is live. Nothing is written and nothing is counted."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from policies.admin.typed_forms import TypedForm, choice_field, prose_field, text_field
+from policies.lifecycle.policies import newest
+from policies.models import Environment, Policy, ReleaseState
+from policies.publishing.plans import live_plan
+from policy_client.errors import Refused
+from policy_client.explain import Explanation, explain, sample_call
+from policy_client.explain.sample import split_header
+from policy_client.explain.wording import guard_in_words, limit_in_words, switch_in_words
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+
+class RequestForm(TypedForm):
+    """A sample request, as far as somebody knows it."""
+
+    method = choice_field("Method", [(method, method) for method in METHODS])
+    path = text_field("Path", help_text="With its query, such as /reports/7/export?format=csv.", size="40")
+    user = text_field("User", help_text="Who is logged in.", optional=True, size="20", autocomplete="off")
+    ip = text_field("Address", help_text="Of the caller, such as 192.0.2.7.", optional=True, size="20")
+    headers = prose_field(
+        "Headers",
+        help_text="One a line, such as Content-Length: 2048. No keys and no cookies: what is typed here stands in the "
+        "address of the page.",
+        rows=3,
+    )
+
+    def __init__(self, data: Mapping[str, Any], environments: list[Environment]) -> None:
+        super().__init__(data)
+        places = [(environment.slug, environment.name) for environment in environments]
+        self.fields = {"environment": choice_field("Environment", places), **self.fields}
+
+
+def show(request: HttpRequest, site: AdminSite, policy: Policy) -> HttpResponse:
+    """The form; with `?path=…` also what it comes to."""
+    if request.method not in ("GET", "HEAD"):
+        return HttpResponseNotAllowed(["GET"])
+    environments = list(Environment.objects.filter(archived_at=None).order_by("slug"))
+    asked = "path" in request.GET
+    form = RequestForm(request.GET if asked else _first(policy), environments)
+    told = _explained(form, policy, environments) if asked else None
+    context = {
+        **site.each_context(request),
+        "title": f"Explain a request to {policy.service.name}",
+        "policy": policy,
+        "form": form,
+        "told": told,
+        "rows": _rows(told) if told else [],
+    }
+    return TemplateResponse(request, "policies/explain.html", context, status=400 if form.errors else 200)
+
+
+def _first(policy: Policy) -> dict[str, str]:
+    """Something to begin with: a call of the policy's first endpoint, where it is live."""
+    live = policy.releases.filter(state=ReleaseState.LIVE, revision__isnull=False).select_related("environment").first()
+    typed = {"environment": live.environment.slug} if live else {}
+    endpoints = newest(policy).document()["endpoints"]
+    if not endpoints:
+        return {**typed, "method": "GET", "path": "/"}
+    methods = endpoints[0]["methods"] or ["GET"]
+    return {**typed, "method": methods[0], "path": re.sub(r"\{[^}]*\}", "1", endpoints[0]["route"])}
+
+
+def _explained(form: RequestForm, policy: Policy, environments: list[Environment]) -> Explanation | None:
+    typed = {name: str(value or "").strip() for name, value in form.typed().items()}
+    environment = next((one for one in environments if one.slug == typed["environment"]), None)
+    if environment is None:
+        form.tell("environment", "Choose an environment.")
+        return None
+    lines = [line for line in typed["headers"].splitlines() if line.strip()]
+    try:
+        call = sample_call(
+            typed["method"],
+            typed["path"],
+            headers=[split_header(line) for line in lines],
+            user=typed["user"],
+            ip=typed["ip"],
+        )
+    except Refused as refused:
+        for field, messages in refused.errors.items():
+            form.tell(field, " ".join(messages))
+        return None
+    return explain(live_plan(policy.service, environment), call, timezone.now().timestamp())
+
+
+def _rows(told: Explanation) -> list[dict[str, Any]]:
+    """Switches, guards and limits in the order in which a call meets them."""
+    switches = [
+        {"name": f"switch {one.id}", "title": one.effect, "words": switch_in_words(one), "source": "", "mode": ""}
+        for one in told.switches
+    ]
+    guards = [{**_rule(one), "title": "Request guard", "words": guard_in_words(one)} for one in told.guards]
+    limits = [{**_rule(one), "title": "Rate limit", "words": limit_in_words(one)} for one in told.limits]
+    return [*switches, *guards, *limits]
+
+
+def _rule(rule: Any) -> dict[str, Any]:
+    source = f"{rule.source['policy']} r{rule.source['revision']}" if rule.source else ""
+    return {"name": rule.rule, "sentence": rule.sentence, "source": source, "mode": rule.mode}

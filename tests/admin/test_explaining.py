@@ -1,0 +1,68 @@
+"""The page that explains a request: a form by GET, and what is live makes of it."""
+
+import pytest
+
+from policies.lifecycle import policies, releases, switches
+from policies.models import AuditEvent
+from tests.admin.browsing import form
+from tests.policies.factories import SYSTEM, make_policy, person, rate_limit
+
+URL = "/admin/policies/policy/{}/explain/"
+
+
+@pytest.fixture
+def policy(catalogue):
+    made = make_policy(rules=[rate_limit(), {"kind": "request_guard", "name": "small", "max_body": 10}])
+    releases.release(policies.newest(made), catalogue.production, mode="enforce", by=SYSTEM, reason="go")
+    return made
+
+
+def explained(admin, policy, **typed):
+    asked = {"environment": "production", "method": "POST", "path": "/reports/7/export", **typed}
+    return admin.get(URL.format(policy.pk), asked)
+
+
+def test_the_page_begins_with_the_first_endpoint_where_it_is_live(admin, policy):
+    assert URL.format(policy.pk) in admin.get(f"/admin/policies/policy/{policy.pk}/").content.decode()
+    page = admin.get(URL.format(policy.pk))
+    fields = form(page, "path")["fields"]
+    assert (fields["environment"], fields["method"]) == (["production"], ["POST"])
+    assert fields["path"] == ["/reports/1/export"]
+    default = make_policy(name="default", scope="service", endpoints=[])
+    assert form(admin.get(URL.format(default.pk)), "path")["fields"]["path"] == ["/"]
+
+
+def test_a_request_is_explained_and_nothing_is_written(admin, policy, catalogue):
+    events = AuditEvent.objects.count()
+    page = explained(admin, policy, user="<b>42", headers="X-A: b\n\nContent-Length: 9").content.decode()
+    for words in (
+        "Allowed as long as per-user is not used up",
+        "user = &lt;b&gt;42",
+        f"{policy.reference} r1",
+        "passes",
+    ):
+        assert words in page
+    page = explained(admin, policy, headers="Content-Length: 11").content.decode()
+    assert "Denied with 413 by the guard small" in page
+    assert "no policy holds for it" in explained(admin, policy, environment="staging").content.decode()
+    switches.set_switch("block", policy=policy, detail="Paused.", by=SYSTEM, reason="moved")
+    assert "Denied with 503: a switch blocks it. Paused." in explained(admin, policy).content.decode()
+    assert AuditEvent.objects.count() == events + 1
+
+
+def test_a_fault_is_told_at_its_field_and_what_was_typed_stays(admin, policy):
+    page = explained(admin, policy, path="reports\0", ip="here", headers="no colon", environment="\0")
+    assert page.status_code == 400 and "Choose an environment." in page.content.decode()
+    page = explained(admin, policy, path="reports", ip="here", headers="no colon")
+    fields = form(page, "path")["fields"]
+    assert (page.status_code, fields["path"], fields["ip"]) == (400, ["reports"], ["here"])
+    for words in ("Must begin with /", "Must be an address", "is no header"):
+        assert words in page.content.decode()
+
+
+def test_who_may_not_see_policies_sees_no_explanation(client, policy):
+    client.force_login(person("charlie", is_staff=True))
+    assert explained(client, policy).status_code == 403
+    client.force_login(person("bob", "view_policy", is_staff=True))
+    assert explained(client, policy).status_code == 200
+    assert client.post(URL.format(policy.pk), {"path": "/"}).status_code == 405
