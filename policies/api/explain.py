@@ -89,7 +89,7 @@ class KeyPart(serializers.Serializer[Any]):
     counted_as = serializers.ChoiceField(
         choices=["value", "hash", "address", "shared", "skipped"],
         help_text="What stands for this part: its value, the hash of a long one, the address in place of a missing "
-        "one, one counter for all that lack it; or the rule is skipped.",
+        "one (null if the sample has none), one counter for all that lack it; or the rule is skipped.",
     )
 
 

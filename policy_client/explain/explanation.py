@@ -80,7 +80,8 @@ class JudgedGuard:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPart:
     """One part of whose counter it is. `counted_as`: value, hash (of a value longer than 64 characters), address (in
-    place of what the call lacks; without a value if the sample has none), shared (one counter for all that lack it) or skipped (the rule does not apply).
+    place of what the call lacks; without a value if the sample has no address), shared (one counter for all that lack
+    it) or skipped (the rule does not apply).
     """
 
     part: str
