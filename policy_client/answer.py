@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from policy_client.decision import Decision
+from policy_client.decision import Decision, seconds
 
 Headers = list[tuple[str, str]]
 
@@ -46,10 +46,17 @@ def headers(decision: Decision) -> Headers:
     if decision.reason == "mode_off":
         return []
     result = [("Policy-Decision", decision.decision_id)]
-    limits = decision.limits if decision.asked else ()
-    if limits:
-        result.append(("RateLimit-Policy", ", ".join([f'"{one.rule}";q={one.limit};w={one.window}' for one in limits])))
-        result.append(("RateLimit", ", ".join([f'"{one.rule}";r={one.remaining};t={one.reset}' for one in limits])))
+    # What `decision.limits` says, without a value for each: this is on the path of every request.
+    now = decision.now
+    quotas, states = [], []
+    for limit, (_, used, at) in zip(decision.asked, decision.spent, strict=True):
+        if limit.enforced:
+            remaining, _, reset = limit.standing(used, at, now)
+            quotas.append(limit.quota)
+            states.append(f'"{limit.name}";r={remaining};t={seconds(reset)}')
+    if quotas:
+        result.append(("RateLimit-Policy", ", ".join(quotas)))
+        result.append(("RateLimit", ", ".join(states)))
     return result
 
 

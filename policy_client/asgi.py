@@ -91,6 +91,10 @@ class PolicyMiddleware:
                 await self._by_path(visit, scope, receive, send)
         finally:
             current.reset(token)
+            # Scope and visit would hold each other until the garbage collector comes by, which costs more than the
+            # decision. A middleware in between may have made a copy.
+            scope.pop(KEY, None)
+            visit.request.pop(KEY, None)
 
     async def _by_path(self, visit: AsgiVisit, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"

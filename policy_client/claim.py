@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 SECOND = 1_000_000
 
+_new = tuple.__new__
+
 Key = tuple[str, ...]
 """(family, *subject)."""
 
@@ -26,7 +28,8 @@ class Standing(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """The numbers of a rate limit. `window` is in seconds; `denial` is the detail of a denial by it."""
+    """The numbers of a rate limit. `window` is in seconds; `denial` is the detail of a denial by it, `quota` what
+    the header RateLimit-Policy says of it."""
 
     name: str
     limit: int
@@ -35,6 +38,7 @@ class Limit(NamedTuple):
     fixed: bool
     enforced: bool
     denial: str = ""
+    quota: str = ""
 
     def standing(self, used: int, at: int, now: int) -> Standing:
         """What `used` units at `at` mean, for which see Counter."""
@@ -42,12 +46,12 @@ class Limit(NamedTuple):
         if self.fixed:
             remaining = max(0, self.limit - used)
             reset = (at + 1) * window - now if used else 0
-            return Standing(remaining, 0 if remaining else reset, reset)
+            return _new(Standing, (remaining, 0 if remaining else reset, reset))
         free = self.burst * window - used
         remaining = free // window
         # A clock that went back: time stands still for this counter until the clock is where it was.
         reset = at - now - (free - (remaining + 1) * window) // self.limit if used else 0
-        return Standing(remaining, 0 if remaining else reset, reset)
+        return _new(Standing, (remaining, 0 if remaining else reset, reset))
 
 
 class Counter:

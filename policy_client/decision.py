@@ -93,7 +93,7 @@ class Decision(NamedTuple):
         for limit, (_, used, at) in zip(self.asked, self.spent, strict=True):
             if limit.enforced:
                 remaining, _, reset = limit.standing(used, at, self.now)
-                states.append(LimitState(limit.name, limit.limit, limit.window, remaining, _seconds(reset)))
+                states.append(LimitState(limit.name, limit.limit, limit.window, remaining, seconds(reset)))
         return tuple(states)
 
     @property
@@ -102,7 +102,7 @@ class Decision(NamedTuple):
         return min((limit.remaining for limit in self.limits), default=None)
 
 
-def _seconds(microseconds: int) -> int:
+def seconds(microseconds: int) -> int:
     """Whole seconds that are enough."""
     return -(-microseconds // SECOND)
 
@@ -231,7 +231,7 @@ def _exceeded(claim: Claim, usage: Usage) -> Decision:
             shadow.append(limit.name)
             continue
         violated.append(limit.name)
-        retry_after = max(1, _seconds(limit.standing(used, at, now).retry_after))
+        retry_after = max(1, seconds(limit.standing(used, at, now).retry_after))
         if retry_after > longest:
             longest, explains = retry_after, limit
     decision = Decision(

@@ -207,6 +207,7 @@ class Plan:
             fixed=rule.algorithm == FIXED_WINDOW,
             enforced=rule.mode == "enforce" and self.mode == "enforce",
             denial=f"More than {plural(rule.limit, 'call')} per {duration(rule.window)}: {rule.name} is used up.",
+            quota=f'"{rule.name}";q={rule.limit};w={rule.window}',
         )
 
     def _counter(self, policy: Policy, rule: RateLimit, limit: Limit, route: str | None) -> Counter:

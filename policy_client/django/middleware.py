@@ -87,6 +87,10 @@ def due(visit: DjangoVisit, view: Any) -> bool:
 
 def finished(visit: DjangoVisit, response: Response) -> Response:
     """The answer on its way out."""
+    if not response.streaming:
+        # Nothing protected is called any more. Request and visit would hold each other until the garbage collector
+        # comes by, which costs more than the decision.
+        visit.request.__dict__.pop(KEY, None)
     decision = visit.decision
     if decision is None:
         return response
