@@ -81,7 +81,7 @@ class RequestGuard(Rule):
             errors[path] = ["A guard must ask for something: " + ", ".join(asked) + "."]
         return values
 
-    def violation(self, call: Call) -> Violation | None:
+    def violation(self, call: Call) -> Violation | None:  # noqa: PLR0911 - one for each thing that is asked
         """The first thing about `call` that this guard refuses: method, authentication, headers, type, size.
 
         Nothing where there is no HTTP request: a job has neither method nor body to look at.
