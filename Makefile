@@ -8,8 +8,9 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.locked
+BENCH := .venv-bench
 
-.PHONY: help venv lock test test-slow run demo lint wheel
+.PHONY: help venv lock test test-slow run demo lint wheel bench
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,6 +26,7 @@ $(STAMP): requirements.txt requirements-dev.txt
 lock: $(STAMP)  ## resolve requirements*.in anew into the locks
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock' requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock' requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock' requirements-bench.in -o requirements-bench.txt
 
 test: $(STAMP)  ## all tests but the slow ones, on SQLite and PostgreSQL, with Redis and a browser
 	$(BIN)/python -m tests
@@ -48,3 +50,12 @@ lint: $(STAMP)  ## style, types, import contracts, missing migrations
 wheel: $(STAMP)  ## the client's wheel, in dist/
 	rm -rf build
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+bench: $(BENCH)/.locked  ## what we cost beside our peers, into bench/RESULTS.md; QUICK=1 for a look, ROW=memory for one
+	@$(BENCH)/bin/python -m bench $(if $(QUICK),--quick) $(if $(ROW),--row $(ROW))
+
+# The peers are in a venv of their own, so that nothing we run depends on them.
+$(BENCH)/.locked: requirements-bench.txt
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""What we cost, beside the best that there is: `make bench`. Results are in RESULTS.md."""
