@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import statistics
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -76,7 +77,9 @@ def summary(compared: list[Comparison]) -> str:
         if ours is None or one.peer is None:
             continue
         spread = Spread.of([mine / theirs for mine, theirs in zip(ours.times, one.peer.times, strict=True)])
-        loses = "**we lose**" if spread.middle > 1 else ""
+        wanted = re.search(r"≤ ([\d.]+)", one.row.target)
+        missed = "missed" if wanted is not None and spread.middle > float(wanted[1]) else ""
+        loses = "**we lose**" if spread.middle > 1 else missed
         lines.append(f"| {one.title} | {one.peer.name} | {spread.middle:.2f} | {one.row.target} | {loses} |")
     return "\n".join(lines) + "\n"
 

@@ -94,9 +94,10 @@ class Claim:
     The enforced takes are one set: they are charged only if all of them let the call pass. A shadow take is charged
     only if that set let it pass and it would, too. The rest is for the decision alone: the policy's `entry`, the limits
     that are `asked`, one per take, the names of all rules that `judged`, and of shadow guards that `would_deny`.
+    `packed` is a store's: what it makes of a claim, with itself before it, so that it is made but once.
     """
 
-    __slots__ = ("asked", "entry", "judged", "takes", "would_deny")
+    __slots__ = ("asked", "entry", "judged", "packed", "takes", "would_deny")
 
     def __init__(
         self,
@@ -111,3 +112,4 @@ class Claim:
         self.would_deny = would_deny
         self.asked = asked
         self.judged = judged
+        self.packed: tuple[object, bytes] | None = None
