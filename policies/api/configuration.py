@@ -2,6 +2,9 @@
 
 from typing import Any
 
+# Without OPTIONS: there is no metadata to answer it with, and `Allow` must not promise it.
+METHODS = ["get", "post", "put", "patch", "delete", "head"]
+
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "policies.api.authentication.BearerAuthentication",

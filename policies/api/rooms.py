@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
+from policies.api.configuration import METHODS
 from policies.api.fields import LONGEST_REASON
 from policies.api.parsing import body_of
 from policies.api.permissions import actor, may_view
@@ -32,6 +33,7 @@ class Room(GenericViewSet[Any]):
 
     kind: str
     tag: str
+    http_method_names = METHODS
     bodies: ClassVar[Mapping[str, type[Serializer[Any]]]] = {}
     answers: ClassVar[Mapping[str, Any]] = {}
     titles: ClassVar[Mapping[str, str]] = {}

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from policies.api.authentication import BearerAuthentication, SessionAuthentication
+from policies.api.configuration import METHODS
 from policies.api.heartbeat import MOST_COUNTS, read_heartbeat
 from policies.api.parsing import body_of
 from policies.api.permissions import ForServices
@@ -30,6 +31,7 @@ class ForKeys(APIView):
     tag = "services"
     kind: str
     scope: str
+    http_method_names = METHODS
     authentication_classes = (BearerAuthentication, SessionAuthentication)
     permission_classes = (ForServices,)
     bodies: ClassVar[dict[str, Any]] = {}
