@@ -5,6 +5,7 @@ hide: at this rate the client, in Python too, would be the limit.
 """
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,11 +23,13 @@ WARM_UP = 50
 SERVER = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--no-proxy-headers", "--log-level", "warning"]
 
 _running: list[Running] = []
+_homes: list[Path] = []
 
 
 def contenders(status: int) -> list[Contender]:
     """Starts both servers; `stop` ends them."""
     home = Path(tempfile.mkdtemp(prefix="console-bench-"))
+    _homes.append(home)
     raw = serve("bench.raw_asgi:application", home, {**os.environ, "BENCH_BODY": "2000"}, "--lifespan", "off")
     environment = {
         **os.environ,
@@ -52,6 +55,8 @@ def contenders(status: int) -> list[Contender]:
 def stop() -> None:
     while _running:
         _running.pop().stop()
+    while _homes:
+        shutil.rmtree(_homes.pop(), ignore_errors=True)
 
 
 def manage(environment: dict[str, str], *arguments: str) -> str:
