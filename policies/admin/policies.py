@@ -165,6 +165,8 @@ class PolicyAdmin(OnlyOffered):
         policy = self._policy(request, policy_page.read_pk(object_id))
         if not self.has_delete_permission(request, policy):
             raise PermissionDenied("You may not archive policies; an administrator can grant “policies.delete_policy”.")
+        if policy.archived_at is not None and request.method != "POST":
+            return HttpResponseRedirect(policy_page.page_url(policy))
         return act_page(
             self,
             request,

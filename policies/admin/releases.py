@@ -61,6 +61,8 @@ def release(request: HttpRequest, site: AdminSite, policy: Policy) -> HttpRespon
     user: Any = request.user
     if not user.has_perm("policies.add_release"):
         raise PermissionDenied("You may not release policies; an administrator can grant “policies.add_release”.")
+    if policy.archived_at is not None and request.method != "POST":
+        return HttpResponseRedirect(page_url(policy))
     revision = _asked_revision(request, policy)
     environments = list(Environment.objects.filter(archived_at=None).order_by("name", "slug"))
     form = _form(request, environments)

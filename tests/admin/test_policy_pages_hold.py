@@ -5,6 +5,7 @@ import random
 import pytest
 
 from policies.lifecycle import releases
+from policies.lifecycle.policies import archive_policy
 from tests.admin.browsing import forms
 from tests.policies import factories
 
@@ -36,3 +37,11 @@ def test_forms_filled_with_anything_are_answered(client, catalogue, seed):
         sent |= {"act": [chance.choice(ACTS)], "effect": [chance.choice(("block", "bypass", "explode"))]}
         answer = client.post(form["action"] or url, sent)
         assert answer.status_code in (200, 302, 400, 404, 409, 412), (url, sent)
+
+
+@pytest.mark.parametrize("act", ["change", "release", "delete"])
+def test_what_can_no_longer_be_done_to_an_archived_policy_is_not_offered(admin, catalogue, act):
+    policy = factories.make_policy()
+    archive_policy(policy, by=factories.SYSTEM, reason="Nobody exports any more.")
+    answer = admin.get(f"/admin/policies/policy/{policy.pk}/{act}/")
+    assert (answer.status_code, answer["Location"]) == (302, f"/admin/policies/policy/{policy.pk}/")
