@@ -12,7 +12,8 @@ from policy_client.call import Call, Identity
 from policy_client.client import PolicyClient
 from policy_client.decision import Decision
 from policy_client.default import install
-from policy_client.errors import Misconfigured, PolicyDenied, PolicyError
+from policy_client.denied import PolicyDenied
+from policy_client.errors import Misconfigured, PolicyError
 from policy_client.options import Options
 from policy_client.protect import protect
 from policy_client.version import __version__

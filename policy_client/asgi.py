@@ -13,12 +13,12 @@ from importlib import import_module
 from typing import Any
 
 from policy_client.answer import Headers
-from policy_client.call import Call
+from policy_client.call import Call, Identify
 from policy_client.client import PolicyClient
 from policy_client.default import process_client
 from policy_client.plan import Entry
 from policy_client.request_parts import read_body_headers, read_cookies, read_query
-from policy_client.visit import Identify, Visit, current, wanted
+from policy_client.visit import Visit, current, wanted
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

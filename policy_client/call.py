@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,10 @@ class Identity:
     api_key: str | None = None
     authenticated: bool = False
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+Identify = Callable[[Any], Identity | Awaitable[Identity]]
+"""A service's own way from a request of its framework to who calls."""
 
 
 class Call:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Self
 from weakref import WeakSet
 
-from policy_client.call import Call
+from policy_client.call import Call, Identify
 from policy_client.claim import Claim, Usage
 from policy_client.decision import Decision, allow, conclude, prepare, store_failed
 from policy_client.errors import StoreFailed
@@ -26,7 +26,6 @@ from policy_client.status import Health, Status
 from policy_client.stores import Store, open_store
 from policy_client.telemetry import Counters, Reporter, by_rule, rfc3339
 from policy_client.version import __version__
-from policy_client.visit import Identify
 from policy_client.worker import Worker
 
 logger = logging.getLogger("policy_client")

@@ -6,16 +6,12 @@ PolicyError
 ├── JsonRefused      a text is not the JSON that we accept
 ├── Misconfigured    a setting or an optional package is missing or wrong
 ├── StoreFailed      the store of the counters did not answer
-└── PolicyDenied     a protected call was denied; carries the decision
+└── PolicyDenied     a protected call was denied (in `denied`, as it carries the decision)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from policy_client.decision import Decision
 
 Errors = dict[str, list[str]]
 
@@ -63,14 +59,6 @@ class Misconfigured(PolicyError):
 
 class StoreFailed(PolicyError):
     """The store did not answer in time, or not sensibly."""
-
-
-class PolicyDenied(PolicyError):
-    """A protected call was denied and no framework is there to answer it; see `decision`."""
-
-    def __init__(self, decision: Decision) -> None:
-        super().__init__(decision.detail)
-        self.decision = decision
 
 
 def path_join(path: str, name: str | int) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from policy_client.call import Call
 from policy_client.default import default_client
-from policy_client.errors import Misconfigured, PolicyDenied
+from policy_client.denied import PolicyDenied
+from policy_client.errors import Misconfigured
 from policy_client.frameworks import find
 from policy_client.signature import INJECTED, FastapiSignature
 from policy_client.views import MARK, Protection

@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from policy_client.call import Identify
 from policy_client.client import PolicyClient
 from policy_client.default import install, installed
 from policy_client.options import Options
 from policy_client.source import Delivered, Fetched, Outcome, Unchanged, tag_of
 from policy_client.stores import Store
 from policy_client.stores.memory import MemoryStore
-from policy_client.visit import Identify
 
 START = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 

@@ -5,21 +5,19 @@ asks for is not gathered. The sync and the async way differ in the lines that aw
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from policy_client.answer import Answer, Headers, answer, headers
-from policy_client.call import Call, Identity
+from policy_client.call import Call, Identify, Identity
 from policy_client.decision import Decision
 from policy_client.plan import Entry
 from policy_client.views import Protection, about
 
 if TYPE_CHECKING:
     from policy_client.client import PolicyClient
-
-Identify = Callable[[Any], Identity | Awaitable[Identity]]
 
 Ask = str | Entry | None
 """What a decision is about: an endpoint by name, what was found for the path, or (None) the route of the request."""

@@ -9,12 +9,12 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from policy_client.call import Identify
 from policy_client.client import PolicyClient
 from policy_client.default import forget
 from policy_client.errors import Misconfigured
 from policy_client.options import READERS, Options, Problem, examine
 from policy_client.source import Source
-from policy_client.visit import Identify
 
 OBJECTS = ("SOURCE", "IDENTIFY")
 PREFIX = "POLICY_"

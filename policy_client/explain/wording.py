@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from policy_client.bundle import Policy
 from policy_client.call import Call
-
-if TYPE_CHECKING:
-    from policy_client.explain.explanation import AskedLimit, Explanation, HeldSwitch, JudgedGuard, KeyPart
+from policy_client.explain.values import AskedLimit, Explanation, HeldSwitch, JudgedGuard, KeyPart
 
 _ALLOWED = {
     "mode_off": "Allowed: the mode of the client is off, nothing is decided.",
