@@ -12,8 +12,8 @@ from policy_client.bundle import Bundle, parse_bundle
 from policy_client.call import Call
 from policy_client.errors import Misconfigured, PolicyError
 from policy_client.explain.explanation import explain
-from policy_client.explain.values import Explanation
 from policy_client.explain.sample import sample_call, split_header
+from policy_client.explain.values import Explanation
 from policy_client.explain.wording import as_text
 from policy_client.options import Options
 from policy_client.plan import Mode, compile
