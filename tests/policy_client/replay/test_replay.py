@@ -1,6 +1,5 @@
 import gzip
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -154,14 +153,6 @@ def test_memory_that_is_too_small_is_reported():
 # The real log, against calculations that share nothing with the product
 
 
-@pytest.fixture(scope="module")
-def real_log():
-    path = os.environ.get("REAL_ACCESS_LOG")
-    if not path:
-        pytest.skip("REAL_ACCESS_LOG does not name an access log")
-    return Path(path)
-
-
 def arrivals(path):
     """(seconds, address) in the order of time, ties in file order, of all lines whose method is not OPTIONS."""
     found = []
@@ -203,24 +194,26 @@ def denials(report, rule):
 
 @pytest.mark.parametrize("algorithm", [fixed_window, token_bucket])
 @pytest.mark.parametrize(("calls", "window"), [(5, MINUTE), (20, HOUR), (50, DAY)])
-def test_denials_of_the_real_log_are_exactly_those_of_an_independent_calculation(real_log, algorithm, calls, window):
-    expected = algorithm(arrivals(real_log), calls, window)
+def test_denials_of_the_real_access_log_are_exactly_those_of_an_independent_calculation(
+    real_access_log, algorithm, calls, window
+):
+    expected = algorithm(arrivals(real_access_log), calls, window)
     rule = per_address(limit=calls, window=window, algorithm=algorithm.__name__)
-    with open_log(str(real_log)) as log:
+    with open_log(str(real_access_log)) as log:
         report = replay(everything(rule), log, top=10_000)
     assert sum(expected.values()) > 0
     assert denials(report, "per-address") == dict(expected)
     assert rules_of(report)["per-address"]["denied"] == sum(expected.values())
     assert (report.lines, report.malformed, report.late) == (10_000, 0, 0)
-    with open_log(str(real_log)) as log:
+    with open_log(str(real_access_log)) as log:
         shadow = replay(everything(rule | {"mode": "shadow"}), log, top=10_000)
     assert denials(shadow, "per-address") == dict(expected)
 
 
-def test_three_limits_together_charge_the_real_log_all_or_nothing(real_log):
+def test_three_limits_together_charge_the_real_access_log_all_or_nothing(real_access_log):
     limits = {"minute": (5, MINUTE), "hour": (20, HOUR), "day": (50, DAY)}
     used, expected = Counter(), {name: Counter() for name in limits}
-    for time, address in arrivals(real_log):
+    for time, address in arrivals(real_access_log):
         keys = {name: (name, address, time // window) for name, (_, window) in limits.items()}
         over = [name for name, (calls, _) in limits.items() if used[keys[name]] >= calls]
         for name in over:
@@ -231,7 +224,7 @@ def test_three_limits_together_charge_the_real_log_all_or_nothing(real_log):
         per_address(name, limit=calls, window=window, algorithm="fixed_window")
         for name, (calls, window) in limits.items()
     ]
-    with open_log(str(real_log)) as log:
+    with open_log(str(real_access_log)) as log:
         report = replay(everything(*rules), log, top=10_000)
     for name in limits:
         assert denials(report, name) == dict(expected[name])
