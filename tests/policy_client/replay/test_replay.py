@@ -194,7 +194,7 @@ def denials(report, rule):
 
 @pytest.mark.parametrize("algorithm", [fixed_window, token_bucket])
 @pytest.mark.parametrize(("calls", "window"), [(5, MINUTE), (20, HOUR), (50, DAY)])
-def test_denials_of_the_real_access_log_are_exactly_those_of_an_independent_calculation(
+def test_denials_of_the_real_log_are_exactly_those_of_an_independent_calculation(
     real_access_log, algorithm, calls, window
 ):
     expected = algorithm(arrivals(real_access_log), calls, window)
