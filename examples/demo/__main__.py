@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -74,8 +75,11 @@ def _manage(arguments: list[str], environment: dict[str, str]) -> str:
 
 
 def _client(environment: dict[str, str], service: str, port: int) -> dict[str, str]:
-    """What a service needs to enforce: where the console is, and a key, issued for this run."""
-    secret = _manage(["create_service_key", service, "production", "--name", "demo"], environment).strip()
+    """What a service needs to enforce: where the console is, and a key, issued for this run and good for a day."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    secret = _manage(
+        ["create_service_key", service, "production", "--name", "demo", "--expires", tomorrow], environment
+    ).strip()
     return {
         **environment,
         "POLICY_CONSOLE_URL": f"http://127.0.0.1:{port}",
