@@ -75,10 +75,10 @@ def _manage(arguments: list[str], environment: dict[str, str]) -> str:
 
 
 def _client(environment: dict[str, str], service: str, port: int) -> dict[str, str]:
-    """What a service needs to enforce: where the console is, and a key, issued for this run and good for a day."""
-    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    """What a service needs to enforce: where the console is, and a key, issued for this run and good for a month."""
+    end = (datetime.now(UTC) + timedelta(days=30)).isoformat()
     secret = _manage(
-        ["create_service_key", service, "production", "--name", "demo", "--expires", tomorrow], environment
+        ["create_service_key", service, "production", "--name", "demo", "--expires", end], environment
     ).strip()
     return {
         **environment,
