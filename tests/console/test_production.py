@@ -72,6 +72,7 @@ def test_two_workers_without_redis_do_not_start(process, free_port, tmp_path):
     variables = {"DEBUG": "1", "DATABASE_URL": f"sqlite:///{tmp_path}/console.sqlite3"}
     running = process([*SERVE, "--port", str(free_port), "--workers", "2"], **variables)
     running.wait_until(lambda: "console.E009" in running.text())
+    assert "Started server process" not in running.text()
 
 
 def test_a_console_without_its_secret_does_not_start(process, free_port):
