@@ -77,6 +77,8 @@ class Inspection:
         return self.axe.run(self.page, options=RULES[self.look]).response["violations"]
 
     def look_at(self, name):
+        # A text is there before the last style sheet is, and axe would see colours that nobody does.
+        self.page.wait_for_load_state("load")
         for violation in self.violations():
             nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
             self.faults.append(f"{self.page.url}: {violation['id']}: {violation['help']}: {nodes}")
