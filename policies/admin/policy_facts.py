@@ -24,6 +24,7 @@ class RuleInForce:
     source_pk: int
     inherited: bool
     mode: str
+    rollout: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Place:
     rules: list[RuleInForce]
     inherited_only: bool
     hour: traffic.Hour | None
+    candidate_hour: traffic.Hour | None
     instances: Instances
     fallback: Fallback | None
     command: str
@@ -64,6 +66,7 @@ def places(policy: Policy, by: str, now: datetime) -> list[Place]:
     environments = list(Environment.objects.filter(archived_at=None))
     live = _live(policy)
     hours = traffic.of_policy(policy, now)
+    candidate_hours = traffic.of_policy(policy, now, role=Role.CANDIDATE)
     switches = open_switches(policy, now)
     found = []
     for environment in environments:
@@ -78,6 +81,7 @@ def places(policy: Policy, by: str, now: datetime) -> list[Place]:
                 rules=rules,
                 inherited_only=inherited_only,
                 hour=hours.get(environment.pk),
+                candidate_hour=candidate_hours.get(environment.pk),
                 instances=_instances(policy, environment, now),
                 fallback=releases.fallback(here) if here and is_live else None,
                 command=releases.rollback_command(here, by) if here and is_live else "",
@@ -136,6 +140,7 @@ def _rule(policy: Policy, wire: dict[str, Any]) -> RuleInForce:
         source_pk=int(source["policy"].removeprefix("POL-")),
         inherited=inherited,
         mode=rule.mode,
+        rollout=rule.rollout,
     )
 
 

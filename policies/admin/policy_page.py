@@ -91,7 +91,7 @@ def roll_back(request: HttpRequest, site: AdminSite, policy: Policy) -> HttpResp
     except Refusal as refusal:
         return _refuse(request, site, policy, refusal, f"rollback-{live.environment_id}")
     back = (
-        f"r{new.revision.number}, {new.mode}, is live again"
+        f"r{new.revision.number}, {new.how}, is live again"
         if new.revision
         else "nothing was live before, so the policy left the bundle"
     )

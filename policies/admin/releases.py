@@ -17,17 +17,30 @@ from django.utils.safestring import SafeString
 from policies.admin.door import actor
 from policies.admin.policy_filters import EnvironmentFilter, ModeFilter, OnlyOffered, StateFilter
 from policies.admin.policy_page import page_url
-from policies.admin.typed_forms import TypedForm, choice_field, explained, prose_field
+from policies.admin.typed_forms import (
+    TypedForm,
+    bound,
+    choice_field,
+    explained,
+    number_field,
+    prose_field,
+    read_integer,
+)
 from policies.lifecycle import difference, releases
 from policies.lifecycle.difference import Line
 from policies.lifecycle.policies import newest
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
-from policies.models import Environment, Instance, Mode, Policy, Release, ReleaseState, Revision
+from policies.models import Environment, Instance, Mode, OnChange, Policy, Release, ReleaseState, Revision
 from policy_client.rules import parse_rule
 
 MODES = (
     (Mode.SHADOW.value, "Shadow: decide and count, never deny. The safe way to begin."),
     (Mode.ENFORCE.value, "Enforce: deny what is over the limit."),
+)
+USUAL = {"mode": Mode.SHADOW.value, "rollout": "100", "on_change": OnChange.KEEP.value}
+ON_CHANGE = (
+    (OnChange.KEEP.value, "Keep: what callers have used stays used."),
+    (OnChange.RESET.value, "Reset: every counter of this policy starts anew."),
 )
 
 
@@ -36,6 +49,14 @@ class ReleaseForm(TypedForm):
 
     environment = choice_field("Environment", [], help_text="Where it goes live, at once.")
     mode = explained(forms.ChoiceField(label="Mode", required=False, choices=MODES, widget=forms.RadioSelect))
+    rollout = number_field(
+        "Rollout",
+        unit="% of callers",
+        help_text="Whom the mode concerns; for all others it decides in shadow. 20 after 10 adds to the first 10.",
+    )
+    on_change = explained(
+        forms.ChoiceField(label="Counters", required=False, choices=ON_CHANGE, widget=forms.RadioSelect)
+    )
     reason = prose_field(
         "Why this release?",
         help_text="Kept in the audit trail for ever; a ticket number helps. Example: “OPS-812, before the campaign.”",
@@ -101,7 +122,15 @@ def _try(
                 {} if reason.strip() else {"reason": ["Say why: a sentence that a colleague understands in a year."]}
             )
             raise Invalid({"environment": ["Choose where it goes live."], **missing})
-        done = releases.release(revision, environment, mode=str(typed["mode"] or ""), by=by, reason=reason)
+        done = releases.release(
+            revision,
+            environment,
+            mode=str(typed["mode"] or ""),
+            rollout=100 if typed["rollout"] is None else read_integer(typed["rollout"]),
+            on_change=str(typed["on_change"] or OnChange.KEEP),
+            by=by,
+            reason=reason,
+        )
     except Forbidden as refusal:
         raise PermissionDenied(refusal.detail) from refusal
     except Refusal as refusal:
@@ -110,6 +139,8 @@ def _try(
                 form.tell(path, text)
         return refusal.status
     how = "enforced" if done.release.mode == Mode.ENFORCE else "in shadow"
+    if done.release.rollout != 100:
+        how += f" for {done.release.rollout} % of callers"
     where = f"{revision.policy.reference} r{revision.number} is {how} in {environment.slug}"
     if done.created:
         command = releases.rollback_command(done.release, by.name)
@@ -126,7 +157,7 @@ def _form(request: HttpRequest, environments: list[Environment]) -> TypedForm:
     else:
         only = environments[0].slug if len(environments) == 1 else ""
         asked = request.GET.get("environment", only)
-        form = ReleaseForm({"release-environment": asked, "release-mode": Mode.SHADOW.value}, prefix="release")
+        form = bound(ReleaseForm, {"environment": asked, **USUAL}, "release")
     widget: Any = form.fields["environment"].widget
     widget.choices = [("", "choose …"), *((row.slug, row.name) for row in environments)]
     return form
@@ -196,7 +227,7 @@ class ReleaseAdmin(OnlyOffered):
 
     @admin.display(description="Mode", ordering="mode")
     def mode_shown(self, release: Release) -> SafeString:
-        return mode_pill(release.mode) if release.revision_id else SafeString("—")
+        return mode_pill(release.mode, release.rollout) if release.revision_id else SafeString("—")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         own = {"title": "Releases", "empty": "Nothing was released yet. A policy is released from its page."}
@@ -224,10 +255,11 @@ class ReleaseAdmin(OnlyOffered):
         return HttpResponseRedirect(page_url(found.policy))
 
 
-def mode_pill(mode: str) -> SafeString:
-    """The mode as a word in its colour."""
+def mode_pill(mode: str, rollout: int = 100) -> SafeString:
+    """The mode as a word in its colour, and for how many callers if not for all."""
     look, text = ("ok", "enforced") if mode == Mode.ENFORCE else ("info", "shadow")
-    return format_html('<span class="pill {}">{}</span>', look, text)
+    some = "" if rollout == 100 else format_html(' <span class="sub">for {} %</span>', rollout)
+    return format_html('<span class="pill {}">{}</span>{}', look, text, some)
 
 
 def by_reference(queryset: QuerySet[Any], term: str, field: str) -> tuple[QuerySet[Any], bool] | None:

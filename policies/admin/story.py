@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from policies.models import AuditEvent, Policy
+from policies.models import AuditEvent, OnChange, Policy
 
 SHOWN = 30
 MODES = {"enforce": "enforced", "shadow": "in shadow"}
@@ -45,15 +45,21 @@ def _chapter(event: AuditEvent) -> Chapter:
 def _words(event: AuditEvent, before: dict[str, Any], after: dict[str, Any]) -> str:
     where = f"in {event.environment}" if event.environment else "in all environments"
     revision, effect = after.get("revision"), after.get("effect")
-    mode = MODES.get(after.get("mode", ""), "")
+    mode = _how(after)
+    anew = ", all counters anew" if after.get("on_change") == OnChange.RESET else ""
     back = f"back to r{revision}, {mode}" if revision else "no longer live"
     words = {
         "policy.create": "created, r1",
         "policy.change": f"r{revision} saved",
         "policy.archive": "archived",
-        "release.live": f"r{revision} {mode} {where}",
+        "release.live": f"r{revision} {mode} {where}{anew}",
         "release.rollback": f"r{before.get('revision')} rolled back {where}: {back}",
         "switch.set": f"switch “{effect}” set {where}",
         "switch.clear": f"switch “{effect}” cleared {where}",
     }
     return words.get(event.verb, event.verb)
+
+
+def _how(told: dict[str, Any]) -> str:
+    mode, rollout = MODES.get(told.get("mode", ""), ""), told.get("rollout", 100)
+    return mode if rollout == 100 else f"{mode} for {rollout} % of callers"

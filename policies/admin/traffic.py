@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models import Sum
 
-from policies.models import Environment, Policy, RuleCount
+from policies.models import Environment, Policy, Role, RuleCount
 
 STEP = timedelta(minutes=5)
 STEPS = 12
@@ -96,11 +96,14 @@ class Hour:
         return round(WIDTH / STEPS - 2, 1)
 
 
-def of_policy(policy: Policy, now: datetime) -> dict[int, Hour]:
-    """The last hour of a policy by environment (its id); environments without a call are not there."""
+def of_policy(policy: Policy, now: datetime, *, role: Role = Role.ENFORCED) -> dict[int, Hour]:
+    """The last hour of a policy by environment (its id); environments without a call are not there.
+
+    Of its candidate with that role, whose decisions nobody felt.
+    """
     rows = (
         RuleCount.objects.last_hour(now)
-        .filter(policy=policy.reference, rule="", service=policy.service)
+        .filter(policy=policy.reference, rule="", role=role, service=policy.service)
         .values_list("environment_id", "minute")
         .annotate(Sum("allowed"), Sum("denied"), Sum("would_deny"))
         .order_by()
@@ -115,7 +118,7 @@ def of_environment(environment: Environment, now: datetime) -> Hour:
     """The last hour of all services in an environment."""
     rows = (
         RuleCount.objects.last_hour(now)
-        .filter(environment=environment, rule="")
+        .filter(environment=environment, rule="", role=Role.ENFORCED)
         .values_list("minute")
         .annotate(Sum("allowed"), Sum("denied"), Sum("would_deny"))
         .order_by()

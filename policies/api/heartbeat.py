@@ -7,6 +7,7 @@ from typing import Any
 from policies.api.fields import read_moment
 from policies.api.problems import invalid
 from policies.lifecycle.heartbeats import Count, Heartbeat
+from policies.models import Role
 from policy_client.jsontext import canonical_json
 
 MOST_COUNTS = 5000
@@ -106,11 +107,20 @@ def _count(item: Any, path: str, errors: dict[str, list[str]], now: datetime) ->
     return Count(
         policy=reader.text("policy", 16, required=True),
         rule="" if reader.data.get("rule") is None else reader.text("rule", 63, required=True),
+        role=_role(reader),
         minute=_minute(reader, now),
         allowed=reader.whole("allowed", LARGEST_COUNT),
         denied=reader.whole("denied", LARGEST_COUNT),
         would_deny=reader.whole("would_deny", LARGEST_COUNT),
     )
+
+
+def _role(reader: _Reader) -> str:
+    role = reader.data.get("role", Role.ENFORCED.value)
+    if role in Role.values:
+        return str(role)
+    reader.fault("role", f"Must be one of: {', '.join(Role.values)}.")
+    return Role.ENFORCED.value
 
 
 def _minute(reader: _Reader, now: datetime) -> datetime:

@@ -15,7 +15,7 @@ from policies.api.filters import OfPolicy
 from policies.api.problems import invalid
 from policies.api.rooms import Room
 from policies.lifecycle import policies, releases
-from policies.models import Environment, Mode, Policy, Release, ReleaseState, Revision, Role
+from policies.models import Environment, Mode, OnChange, Policy, Release, ReleaseState, Revision, Role
 
 
 @extend_schema_field({"const": None})
@@ -36,12 +36,21 @@ class ReleaseBody(Body):
     revision = Whole(min_value=1, max_value=10**9, required=False, help_text="Default: the newest.")
     environment = Named(Environment, help_text="The slug of the environment.")
     mode = Choice(choices=Mode.values, default=Mode.SHADOW.value, help_text="shadow: decide and count, never deny.")
-    rollout = Choice(choices=[100], default=100, help_text="Percent of callers; only 100 for now.")
+    rollout = Whole(
+        min_value=0,
+        max_value=100,
+        default=100,
+        help_text="Percent of callers whom the mode concerns; all others are decided in shadow.",
+    )
     role = Choice(choices=[Role.ENFORCED.value], default=Role.ENFORCED.value)
     starts_at = NotYet()
     expires_at = NotYet()
     checklist = NotYet()
-    on_change = Choice(choices=["keep"], default="keep", help_text="keep: what was used stays used.")
+    on_change = Choice(
+        choices=OnChange.values,
+        default=OnChange.KEEP.value,
+        help_text="keep: what was used stays used. reset: every counter of the policy starts anew.",
+    )
     reason = Text(max_length=LONGEST_REASON, help_text="Why now.")
 
 
@@ -61,6 +70,7 @@ class FallbackRow(serializers.Serializer[Any]):
     release = serializers.IntegerField(allow_null=True, help_text="Whose content would be live again.")
     revision = serializers.IntegerField(allow_null=True, help_text="null: the policy would leave the bundle.")
     mode = serializers.CharField(allow_null=True)
+    rollout = serializers.IntegerField(allow_null=True)
     words = serializers.CharField(help_text="Where it would lead, or why it is not possible.")
 
 
@@ -74,14 +84,15 @@ class ReleaseRow(serializers.Serializer[Any]):
     )
     digest = serializers.CharField(allow_null=True)
     mode = serializers.CharField()
-    rollout = serializers.IntegerField()
+    rollout = serializers.IntegerField(help_text="Percent of callers whom the mode concerns.")
     role = serializers.CharField()
     state = serializers.ChoiceField(choices=ReleaseState.choices)
     restores = serializers.IntegerField(
         allow_null=True, help_text="The earlier release that this rollback made live again."
     )
     rolled_back_from = serializers.IntegerField(allow_null=True)
-    on_change = serializers.CharField()
+    on_change = serializers.ChoiceField(choices=OnChange.choices)
+    counter_epoch = serializers.IntegerField(help_text="How often its counters were started anew: raised by `reset`.")
     starts_at = serializers.DateTimeField(allow_null=True)
     expires_at = serializers.DateTimeField(allow_null=True)
     checklist = serializers.JSONField()
@@ -122,7 +133,7 @@ class Releases(Room):
     titles = {"create": "Put a revision live", "rollback": "Roll back"}
     descriptions = {
         "create": "Put a revision live. 201 with the new release; 200 with the live one where the same revision is "
-        "live in the same mode already."
+        "live in the same mode and rollout already, unless counters are to be reset."
     }
 
     def told(self, row: Release) -> dict[str, Any]:
@@ -130,7 +141,6 @@ class Releases(Room):
         return {
             **releases.document(row),
             "service": row.policy.service.slug,
-            "on_change": row.on_change,
             "starts_at": None,
             "expires_at": None,
             "checklist": None,
@@ -148,7 +158,13 @@ class Releases(Room):
         values = self.read()
         revision = _revision(values["policy"], values.get("revision"))
         done = releases.release(
-            revision, values["environment"], mode=values["mode"], by=self.by, reason=values["reason"]
+            revision,
+            values["environment"],
+            mode=values["mode"],
+            rollout=values["rollout"],
+            on_change=values["on_change"],
+            by=self.by,
+            reason=values["reason"],
         )
         return self._answer(done.release, 201 if done.created else 200)
 
@@ -188,5 +204,6 @@ def _fallback(live: Release) -> dict[str, Any]:
         "release": target.pk if target else None,
         "revision": target.revision.number if target and target.revision else None,
         "mode": target.mode if target else None,
+        "rollout": target.rollout if target else None,
         "words": leads.words,
     }

@@ -21,7 +21,7 @@ from policies.api.permissions import ForServices
 from policies.api.preconditions import unchanged
 from policies.api.schema import ETAG, IF_NONE_MATCH
 from policies.lifecycle import heartbeats
-from policies.models import Instance, Scope, ServiceKey
+from policies.models import Instance, Role, Scope, ServiceKey
 from policies.publishing import bundles
 
 
@@ -87,6 +87,9 @@ class Bundle(ForKeys):
 class CountBody(serializers.Serializer[Any]):
     policy = serializers.CharField(max_length=16)
     rule = serializers.CharField(max_length=63, allow_null=True, help_text="null: the call as a whole.")
+    role = serializers.ChoiceField(
+        choices=Role.values, default=Role.ENFORCED.value, help_text="candidate: what a revision beside decided."
+    )
     minute = serializers.DateTimeField(help_text="The start of the minute in UTC.")
     allowed = serializers.IntegerField(min_value=0, default=0)
     denied = serializers.IntegerField(min_value=0, default=0)

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from policies.models import Environment, Instance, Service, TelemetryBatch
+from policies.models import Environment, Instance, Role, Service, TelemetryBatch
 
 BATCH_REMEMBERED = timedelta(hours=1)
 
@@ -21,6 +21,7 @@ class Count:
     allowed: int
     denied: int
     would_deny: int
+    role: str = Role.ENFORCED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +68,9 @@ def record(service: Service, environment: Environment, report: Heartbeat, *, now
 # One statement a line whether the minute is new or not; SQLite and PostgreSQL spell it the same way.
 _ADD = """
 INSERT INTO policies_rulecount
-    (service_id, environment_id, policy, rule, minute, allowed, denied, would_deny)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (service_id, environment_id, policy, rule, minute) DO UPDATE SET
+    (service_id, environment_id, policy, rule, role, minute, allowed, denied, would_deny)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (service_id, environment_id, policy, rule, role, minute) DO UPDATE SET
     allowed = policies_rulecount.allowed + excluded.allowed,
     denied = policies_rulecount.denied + excluded.denied,
     would_deny = policies_rulecount.would_deny + excluded.would_deny
@@ -78,13 +79,14 @@ ON CONFLICT (service_id, environment_id, policy, rule, minute) DO UPDATE SET
 
 def _add(service: Service, environment: Environment, counts: Iterable[Count]) -> None:
     """Add counts in an order that all processes share, so that no two wait for each other in a circle."""
-    ordered = sorted(counts, key=lambda count: (count.policy, count.rule, count.minute))
+    ordered = sorted(counts, key=lambda count: (count.policy, count.rule, count.role, count.minute))
     lines = [
         (
             service.pk,
             environment.pk,
             count.policy,
             count.rule,
+            count.role,
             connection.ops.adapt_datetimefield_value(count.minute.replace(second=0, microsecond=0)),
             count.allowed,
             count.denied,

@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from policies.lifecycle import audit, locks
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Invalid, Refusal
 from policies.lifecycle.texts import read_reason
-from policies.models import Environment, Mode, Policy, Release, ReleaseState, Revision, Role
+from policies.models import Environment, Mode, OnChange, Policy, Release, ReleaseState, Revision, Role
 from policies.publishing import bundles, versions
 from policy_client import match
 from policy_client.bundle import Endpoint as WireEndpoint
@@ -23,7 +23,7 @@ from policy_client.jsontext import canonical_json
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A live release, and whether this act made it (False: it was live already, in the same mode)."""
+    """A live release, and whether this act made it (False: it was live already, in the same mode and rollout)."""
 
     release: Release
     created: bool
@@ -43,22 +43,33 @@ class Fallback:
             return self.why_not
         if self.target is None or self.target.revision is None:
             return "no policy: it leaves the bundle"
-        return f"r{self.target.revision.number}, {self.target.mode}"
+        return f"r{self.target.revision.number}, {self.target.how}"
 
 
-def release(revision: Revision, environment: Environment, *, mode: str, by: Actor, reason: str) -> Released:
-    """Put a revision live. Raises `Invalid`, or `Refusal` (`archived`, `endpoint_taken`)."""
+def release(
+    revision: Revision,
+    environment: Environment,
+    *,
+    mode: str,
+    rollout: int = 100,
+    on_change: str = OnChange.KEEP,
+    by: Actor,
+    reason: str,
+) -> Released:
+    """Put a revision live; `mode` concerns `rollout` percent of the callers, all others are decided in shadow.
+
+    `on_change` keeps what callers have used, or lets every counter start anew, which is a change by itself.
+    Raises `Invalid`, or `Refusal` (`archived`, `endpoint_taken`).
+    """
     by.require("add_release")
-    reason = read_reason(reason)
-    if mode not in Mode.values:
-        raise Invalid({"mode": [f"Must be one of: {', '.join(Mode.values)}."]})
+    reason = _read(mode, rollout, on_change, reason)
     with transaction.atomic():
         policy = _lock(revision.policy)
         if policy.archived_at is not None:
             raise Refusal("archived", f"{policy.reference} was archived; an archived policy cannot go live.")
         environment = locks.hold(environment)
         live = live_release(policy, environment)
-        if live is not None and live.revision_id == revision.pk and live.mode == mode:
+        if live is not None and on_change == OnChange.KEEP and _says(live, revision, mode, rollout):
             return Released(live, created=False)
         _refuse_taken_endpoints(policy, revision, environment)
         before = document(live) if live else None
@@ -69,6 +80,9 @@ def release(revision: Revision, environment: Environment, *, mode: str, by: Acto
             environment=environment,
             revision=revision,
             mode=mode,
+            rollout=rollout,
+            on_change=on_change,
+            counter_epoch=_epoch(policy, environment, on_change),
             reason=reason,
             released_by=by.name,
             released_at=timezone.now(),
@@ -103,6 +117,7 @@ def roll_back(live: Release, *, to: Release | None = None, by: Actor, reason: st
             mode=target.mode if target else live.mode,
             rollout=target.rollout if target else live.rollout,
             role=live.role,
+            counter_epoch=live.counter_epoch,
             restores=target.restored if target and restored else None,
             rolled_back_from=live,
             reason=reason,
@@ -145,6 +160,42 @@ def _lock(policy: Policy) -> Policy:
     """Releases of one service go one after another: whether endpoints clash is a question to all of them."""
     locks.reread(policy.service)
     return Policy.objects.select_related("service").get(pk=policy.pk)
+
+
+def _read(mode: object, rollout: object, on_change: object, reason: object) -> str:
+    """The reason, once all of them were looked at. Raises `Invalid` with every fault."""
+    errors: dict[str, list[str]] = {}
+    if mode not in Mode.values:
+        errors["mode"] = [f"Must be one of: {', '.join(Mode.values)}."]
+    if isinstance(rollout, bool) or not isinstance(rollout, int) or not 0 <= rollout <= 100:
+        errors["rollout"] = ["Must be a whole number of percent, 0 to 100."]
+    if on_change not in OnChange.values:
+        errors["on_change"] = [f"Must be one of: {', '.join(OnChange.values)}."]
+    try:
+        read = read_reason(reason)
+    except Invalid as refusal:
+        raise Invalid({**errors, **refusal.errors}) from refusal
+    if errors:
+        raise Invalid(errors)
+    return read
+
+
+def _says(live: Release, revision: Revision, mode: str, rollout: int) -> bool:
+    """Whether what is live says the same already."""
+    return (live.revision_id, live.mode, live.rollout) == (revision.pk, mode, rollout)
+
+
+def _epoch(policy: Policy, environment: Environment, on_change: str) -> int:
+    """The epoch of the next release: that of the releases before it, or, to reset, one that is new.
+
+    New to the whole service: a rule that was inherited is counted under the same name as the policy's own rule that
+    takes its place, so the next number of the policy alone could lead back to counters from the time of the other.
+    """
+    anew = on_change == OnChange.RESET
+    whose = Q(policy__service=policy.service) if anew else Q(policy=policy)
+    before = Release.objects.filter(whose, environment=environment, role=Role.ENFORCED)
+    newest = before.aggregate(newest=Max("counter_epoch"))["newest"] or 0
+    return newest + 1 if anew else newest
 
 
 def _end(release: Release, state: ReleaseState) -> None:
@@ -262,6 +313,8 @@ def document(release: Release) -> dict[str, object]:
         "mode": release.mode,
         "rollout": release.rollout,
         "role": release.role,
+        "on_change": release.on_change,
+        "counter_epoch": release.counter_epoch,
         "state": release.state,
         "restores": release.restores_id,
         "rolled_back_from": release.rolled_back_from_id,

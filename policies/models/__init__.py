@@ -5,7 +5,7 @@ from policies.models.audit import AuditEvent, AuditHead
 from policies.models.catalog import Endpoint, Environment, Service, Team
 from policies.models.policy import Direction, Metric, Policy, PolicyScope, Revision
 from policies.models.publication import Publication
-from policies.models.release import Effect, Mode, Release, ReleaseState, Role, Switch
+from policies.models.release import Effect, Mode, OnChange, Release, ReleaseState, Role, Switch
 from policies.models.telemetry import Instance, RuleCount, TelemetryBatch
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Instance",
     "Metric",
     "Mode",
+    "OnChange",
     "Policy",
     "PolicyScope",
     "Publication",

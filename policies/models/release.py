@@ -13,7 +13,17 @@ class Mode(models.TextChoices):
 
 
 class Role(models.TextChoices):
+    """Whose decisions: those that callers feel, or those of a revision that is only tried beside it."""
+
     ENFORCED = "enforced", "enforced"
+    CANDIDATE = "candidate", "candidate"
+
+
+class OnChange(models.TextChoices):
+    """What a release does to what callers have used."""
+
+    KEEP = "keep", "keep: what was used stays used"
+    RESET = "reset", "reset: every counter of the policy starts anew"
 
 
 class ReleaseState(models.TextChoices):
@@ -25,6 +35,10 @@ class ReleaseState(models.TextChoices):
 class Release(models.Model):
     """A revision put live in an environment; a rollback to nothing has none.
 
+    `rollout` is the share of callers, in percent, whom the mode concerns; for all others it decides in shadow.
+    `counter_epoch` is a part of what its counters are called: `reset` raises it, and every later release of the same
+    policy, environment and role carries it on, rollbacks included.
+
     `restores` is the earlier release that a rollback made live again; null on a release of its own and on a rollback to
     nothing. A live release whose revision is null says that the policy was taken out of the bundle.
     """
@@ -35,7 +49,8 @@ class Release(models.Model):
     mode = models.CharField(max_length=8, choices=Mode)
     rollout = models.PositiveSmallIntegerField(default=100)
     role = models.CharField(max_length=10, choices=Role, default=Role.ENFORCED)
-    on_change = models.CharField(max_length=5, default="keep")
+    on_change = models.CharField(max_length=5, choices=OnChange, default=OnChange.KEEP)
+    counter_epoch = models.PositiveIntegerField(default=0)
     state = models.CharField(max_length=12, choices=ReleaseState, default=ReleaseState.LIVE)
     restores = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="+")
     rolled_back_from = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="+")
@@ -56,6 +71,9 @@ class Release(models.Model):
             models.CheckConstraint(condition=Q(mode__in=Mode.values), name="release_mode_known"),
             models.CheckConstraint(condition=Q(state__in=ReleaseState.values), name="release_state_known"),
             models.CheckConstraint(condition=Q(rollout__gte=0, rollout__lte=100), name="release_rollout_in_bounds"),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="release_role_known"),
+            models.CheckConstraint(condition=Q(on_change__in=OnChange.values), name="release_on_change_known"),
+            models.CheckConstraint(condition=Q(counter_epoch__gte=0), name="release_counter_epoch_not_negative"),
         ]
         indexes = [
             models.Index(fields=["environment", "state"], name="release_by_environment"),
@@ -68,6 +86,11 @@ class Release(models.Model):
     @property
     def label(self) -> str:
         return f"release:{self.pk}"
+
+    @property
+    def how(self) -> str:
+        """Mode and rollout: `enforce`, `enforce for 20 % of callers`."""
+        return str(self.mode) if self.rollout == 100 else f"{self.mode} for {self.rollout} % of callers"
 
     @property
     def restored(self) -> "Release":

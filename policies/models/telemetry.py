@@ -4,8 +4,10 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.db import models
+from django.db.models import Q
 
 from policies.models.catalog import Environment, Service
+from policies.models.release import Role
 
 LIVE_FOR = timedelta(seconds=90)
 
@@ -48,12 +50,16 @@ class RuleCountQuerySet(models.QuerySet["RuleCount"]):
 
 
 class RuleCount(models.Model):
-    """Calls of one minute by rule; the empty rule counts the calls of the policy as a whole."""
+    """Calls of one minute by rule; the empty rule counts the calls of the policy as a whole.
+
+    What a candidate decided is counted apart: no caller felt it.
+    """
 
     service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="rule_counts")
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="rule_counts")
     policy = models.CharField(max_length=16, blank=True)
     rule = models.CharField(max_length=63, blank=True)
+    role = models.CharField(max_length=10, choices=Role, default=Role.ENFORCED)
     minute = models.DateTimeField()
     allowed = models.BigIntegerField(default=0)
     denied = models.BigIntegerField(default=0)
@@ -64,8 +70,9 @@ class RuleCount(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["service", "environment", "policy", "rule", "minute"], name="rule_count_once"
+                fields=["service", "environment", "policy", "rule", "role", "minute"], name="rule_count_once"
             ),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="rule_count_role_known"),
         ]
         indexes = [models.Index(fields=["policy", "minute"], name="rule_count_by_policy")]
 

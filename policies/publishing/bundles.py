@@ -216,7 +216,12 @@ def _entry(release: Release, inherited: list[dict[str, Any]]) -> dict[str, Any]:
 def _rules(release: Release) -> list[dict[str, Any]]:
     revision = _revision(release)
     source = {"scope": release.policy.scope, "policy": release.policy.reference, "revision": revision.number}
-    came_with = {"mode": release.mode, "rollout": release.rollout, "source": source}
+    came_with = {
+        "mode": release.mode,
+        "rollout": release.rollout,
+        "counter_epoch": release.counter_epoch,
+        "source": source,
+    }
     # Through the client's own types: every field is there, those that a release sets included.
     return [parse_rule({**rule, **came_with}).to_wire() for rule in revision.document()["rules"]]
 

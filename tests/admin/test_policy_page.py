@@ -50,7 +50,7 @@ def post(client, policy, act, page=None, having=None, **typed):
     return client.post(url(policy, act), fill(page, having or act, **typed))
 
 
-def report(policy, environment, *counts, instance="web-1", version=None):
+def report(policy, environment, *counts, instance="web-1", version=None, role="enforced"):
     now = timezone.now()
     heartbeats.record(
         policy.service,
@@ -67,6 +67,7 @@ def report(policy, environment, *counts, instance="web-1", version=None):
                 heartbeats.Count(
                     policy=policy.reference,
                     rule="",
+                    role=role,
                     minute=now - timedelta(minutes=ago),
                     allowed=allowed,
                     denied=denied,
@@ -129,6 +130,35 @@ def test_a_release_goes_live_in_the_mode_that_was_chosen(alice, policy, catalogu
     release = Release.objects.get()
     assert (release.mode, release.environment, release.released_by) == ("enforce", catalogue.production, "alice")
     assert AuditEvent.objects.filter(verb="release.live", actor="alice", door="admin", reason="campaign").exists()
+
+
+def test_what_a_candidate_decided_stands_beside_and_is_not_mixed_in(alice, policy, catalogue):
+    live(policy, catalogue.production)
+    report(policy, catalogue.production, (2, 100, 7))
+    assert "candidate" not in alice.get(url(policy)).content.decode()
+    report(policy, catalogue.production, (2, 60, 47), role="candidate", instance="web-2")
+    text = alice.get(url(policy)).content.decode()
+    assert "100 allowed, 7 denied in the last hour" in text
+    assert "A candidate beside it would have: 60 allowed, 47 denied in the last hour" in text
+
+
+def test_a_release_for_some_callers_with_counters_anew(alice, policy, catalogue):
+    live(policy, catalogue.production)
+    page = alice.get(url(policy, "release/"))
+    fields = form(page, "release-mode")["fields"]
+    assert (fields["release-rollout"], fields["release-on_change"]) == (["100"], ["keep"])
+    typed = {"release_environment": "production", "release_mode": "enforce", "release_reason": "campaign"}
+    refused = alice.post(url(policy, "release/"), fill(page, "release-mode", release_rollout="most", **typed))
+    assert refused.context["form"].errors["rollout"] == ["Must be a whole number of percent, 0 to 100."]
+    assert form(refused, "release-mode")["fields"]["release-rollout"] == ["most"]
+    sent = fill(page, "release-mode", release_rollout="10", release_on_change="reset", **typed)
+    text = alice.post(url(policy, "release/"), sent, follow=True).content.decode()
+    assert "r1 is enforced for 10 % of callers in production" in text
+    assert "r1 enforced for 10 % of callers in production, all counters anew" in text
+    assert "Roll back to r1, enforce<" in text
+    release = Release.objects.get(state=ReleaseState.LIVE)
+    assert (release.rollout, release.on_change, release.counter_epoch) == (10, "reset", 1)
+    assert "for 10 %" in alice.get("/admin/policies/release/").content.decode()
 
 
 def test_a_release_without_environment_or_reason_is_told_at_the_fields(alice, policy):

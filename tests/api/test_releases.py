@@ -33,6 +33,7 @@ def test_a_release_is_told_whole(policy: Policy, alice: Api) -> None:
         "release": None,
         "revision": None,
         "mode": None,
+        "rollout": None,
         "words": "no policy: it leaves the bundle",
     }
     assert told["bundle_version"] == AuditEvent.objects.count()
@@ -55,12 +56,32 @@ def test_releasing_what_is_live_is_200_and_tells_nothing(policy: Policy, alice: 
     assert (other.status_code, other.json()["fallback"]["release"]) == (201, first["id"])
 
 
+def test_a_release_for_some_callers_and_one_with_counters_anew(policy: Policy, alice: Api) -> None:
+    first = alice.post("/releases/", wanted(policy, rollout=10)).json()
+    assert (first["rollout"], first["on_change"], first["counter_epoch"]) == (10, "keep", 0)
+    assert alice.post("/releases/", wanted(policy, rollout=10)).status_code == 200
+    wider = alice.post("/releases/", wanted(policy, rollout=100))
+    assert (wider.status_code, wider.json()["rollout"]) == (201, 100)
+    assert {"release": first["id"], "rollout": 10, "words": "r1, enforce for 10 % of callers"}.items() <= (
+        wider.json()["fallback"].items()
+    )
+    anew = alice.post("/releases/", wanted(policy, on_change="reset"))
+    assert (anew.status_code, anew.json()["on_change"], anew.json()["counter_epoch"]) == (201, "reset", 1)
+    back = alice.post(f"/releases/{anew.json()['id']}/rollback/", {"reason": "back"}).json()
+    assert (back["rollout"], back["on_change"], back["counter_epoch"]) == (100, "keep", 1)
+
+
 NOT_YET = [
-    ("rollout", 50),
+    ("rollout", -1),
+    ("rollout", 101),
+    ("rollout", 10**30),
     ("rollout", "100"),
     ("rollout", True),
+    ("rollout", 12.5),
+    ("rollout", None),
     ("role", "candidate"),
-    ("on_change", "reset"),
+    ("on_change", "forget"),
+    ("on_change", None),
     ("starts_at", "2030-01-01T00:00:00Z"),
     ("expires_at", "2030-01-01T00:00:00Z"),
     ("checklist", 3),

@@ -59,6 +59,15 @@ def test_the_call_as_a_whole_has_no_rule(service: Api) -> None:
     assert RuleCount.objects.get().rule == ""
 
 
+def test_what_a_candidate_decided_is_counted_apart(service: Api) -> None:
+    lines = [count(), count(role="enforced"), count(role="candidate", denied=9)]
+    assert service.post("/telemetry", report(counts=lines)).status_code == 202
+    assert sorted(RuleCount.objects.values_list("role", "allowed", "denied")) == [
+        ("candidate", 2, 9),
+        ("enforced", 4, 2),
+    ]
+
+
 def test_fields_of_newer_clients_are_ignored(service: Api) -> None:
     newer = report(latency={"p95": 12}, counts=[count(cached=7)])
     assert service.post("/telemetry", newer).status_code == 202
@@ -107,6 +116,9 @@ FAULTS = [
     ({"counts": [count(minute="1999-01-01T00:00:00Z")]}, "counts.0.minute"),
     ({"counts": [count(minute="2999-01-01T00:00:00Z")]}, "counts.0.minute"),
     ({"counts": [count(minute=None)]}, "counts.0.minute"),
+    ({"counts": [count(), count(role="shadow")]}, "counts.1.role"),
+    ({"counts": [count(role=None)]}, "counts.0.role"),
+    ({"counts": [count(role=["enforced"])]}, "counts.0.role"),
 ]
 
 

@@ -34,9 +34,22 @@ def test_release_and_rollback_tell_what_they_did_and_the_way_back(catalogue: Cat
     assert AuditEvent.objects.filter(actor__startswith="command:", verb="release.rollback").count() == 2
 
 
+def test_a_release_for_some_callers_and_with_counters_anew_by_command(catalogue: Catalogue) -> None:
+    policy = make_policy()
+    live = ("release", policy.reference, "production", "--mode", "enforce", "--reason", "go")
+    assert "mode enforce for 10 % of callers." in run(*live, "--rollout", "10")
+    assert "already" in run(*live, "--rollout", "10")
+    told = run(*live, "--rollout", "20", "--on-change", "reset")
+    assert "mode enforce for 20 % of callers." in told and "Its counters start anew." in told
+    assert "back at r1, mode enforce for 10 % of callers" in run(
+        "rollback", policy.reference, "production", "--reason", "x"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (("release", "POL", "production", "--reason", "x", "--rollout", "101"), "rollout: Must be .* 0 to 100"),
         (("release", "POL-9999", "production", "--reason", "x"), "no policy POL-9999"),
         (("release", "nonsense", "production", "--reason", "x"), "no policy nonsense"),
         (("release", "POL", "mars", "--reason", "x"), "no environment mars. There are: production, staging"),

@@ -41,5 +41,5 @@ class Command(BaseCommand):
             self.stdout.write(f"{policy.reference} is no longer live in {environment.slug}: nothing was live before.")
         else:
             self.stdout.write(
-                f"{policy.reference} is back at r{new.revision.number}, mode {new.mode}, in {environment.slug}."
+                f"{policy.reference} is back at r{new.revision.number}, mode {new.how}, in {environment.slug}."
             )
