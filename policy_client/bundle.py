@@ -13,7 +13,7 @@ from policy_client.fields import integer, read_fields, specs_of, text, wire, wor
 from policy_client.jsontext import MAX_SIZE, load_json
 from policy_client.routes import MAX_ROUTE, canonical, normalise, refuse
 from policy_client.rules import Rule, parse_rules
-from policy_client.rules.request_guard import METHOD
+from policy_client.rules.parts import METHOD
 
 SCHEMA = 1
 MAX_ENDPOINTS = 50

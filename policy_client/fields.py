@@ -7,6 +7,7 @@ values of such a dataclass and collects every message by field path.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from policy_client.errors import Errors, path_join
 
 REQUIRED: Any = object()
 """Stands for "has no default"."""
+
+
+Reader = Callable[[Any, str, Errors, bool], Any]
+"""(raw, path, errors, strict) -> value."""
 
 
 class Part(StrEnum):
@@ -35,8 +40,9 @@ class Part(StrEnum):
 class Spec:
     """What a field accepts and how it is explained.
 
-    `type` is integer, number, text, choice, boolean, list or object. `choices` are (value, label) pairs. For text and
-    list, `pattern` holds for the text or each item, and `pattern_help` says in words what it asks.
+    `type` is integer, number, text, choice, boolean, list, conditions or object. `choices` are (value, label) pairs.
+    For text and list, `pattern` holds for the text or each item, and `pattern_help` says in words what it asks. A
+    `reader` reads a value of many parts, with messages for each part at its own path.
     """
 
     type: str
@@ -46,8 +52,8 @@ class Spec:
     placeholder: str = ""
     default: Any = REQUIRED
     nullable: bool = False
-    minimum: int | None = None
-    maximum: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     below: str = ""
     choices: tuple[tuple[str, str], ...] = ()
     pattern: str = ""
@@ -57,14 +63,17 @@ class Spec:
     min_items: int = 0
     normalise: Callable[[str], str] | None = None
     check: Callable[[str], str | None] | None = None
+    reader: Reader | None = None
     part: Part = Part.CONTENT
 
     @property
     def required(self) -> bool:
         return self.default is REQUIRED
 
-    def read(self, raw: Any, path: str, errors: Errors) -> Any:
-        """The value of `raw`; on refusal, a message is put into `errors` under `path` and the result means nothing."""
+    def read(self, raw: Any, path: str, errors: Errors, *, strict: bool = False) -> Any:
+        """The value of `raw`; on refusal, messages are put into `errors` under `path` and the result means nothing."""
+        if self.reader is not None:
+            return self.reader(raw, path, errors, strict)
         value, message = self.judge(raw)
         if message is not None:
             errors.setdefault(path, []).append(message)
@@ -95,12 +104,27 @@ def _shown(value: Any) -> str:
 def _read_integer(spec: Spec, raw: Any) -> tuple[Any, str | None]:
     if isinstance(raw, bool) or not isinstance(raw, int):
         return raw, "Must be a whole number, such as 10 (no quotes, no decimal point)."
+    return raw, _out_of_bounds(spec, raw)
+
+
+def _read_number(spec: Spec, raw: Any) -> tuple[Any, str | None]:
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not _finite(raw):
+        return raw, "Must be a number, such as 2.5 (no quotes)."
+    message = _out_of_bounds(spec, raw)
+    return raw if message else float(raw), message
+
+
+def _finite(number: float) -> bool:
+    return isinstance(number, int) or math.isfinite(number)
+
+
+def _out_of_bounds(spec: Spec, number: float) -> str | None:
     unit = f" {spec.unit}" if spec.unit else ""
-    if spec.minimum is not None and raw < spec.minimum:
-        return raw, f"Must be at least {spec.minimum:,}{unit}." + (f" {spec.below}" if spec.below else "")
-    if spec.maximum is not None and raw > spec.maximum:
-        return raw, f"Must be at most {spec.maximum:,}{unit}."
-    return raw, None
+    if spec.minimum is not None and number < spec.minimum:
+        return f"Must be at least {spec.minimum:,}{unit}." + (f" {spec.below}" if spec.below else "")
+    if spec.maximum is not None and number > spec.maximum:
+        return f"Must be at most {spec.maximum:,}{unit}."
+    return None
 
 
 def _read_choice(spec: Spec, raw: Any) -> tuple[Any, str | None]:
@@ -161,6 +185,7 @@ def _read_list(spec: Spec, raw: Any) -> tuple[Any, str | None]:
 
 _READERS: dict[str, Callable[[Spec, Any], tuple[Any, str | None]]] = {
     "integer": _read_integer,
+    "number": _read_number,
     "choice": _read_choice,
     "boolean": _read_boolean,
     "object": _read_object,
@@ -178,6 +203,11 @@ def _field(spec: Spec) -> Any:
 def integer(minimum: int, maximum: int, **about: Any) -> Any:
     """A whole number of minimum … maximum. `below` adds to the message for a value under the minimum."""
     return _field(Spec(type="integer", minimum=minimum, maximum=maximum, **about))
+
+
+def number(minimum: float, maximum: float, **about: Any) -> Any:
+    """A number of minimum … maximum, whole or not; kept as a float."""
+    return _field(Spec(type="number", minimum=minimum, maximum=maximum, **about))
 
 
 def choice(values: Mapping[str, str], **about: Any) -> Any:
@@ -199,6 +229,11 @@ def words(**about: Any) -> Any:
     """A list of short texts without repetition; kept as a tuple. `pattern`, `normalise` and `check` hold per item."""
     about.setdefault("default", ())
     return _field(Spec(type="list", **about))
+
+
+def conditions(reader: Reader, **about: Any) -> Any:
+    """A list of conditions, empty by default; kept as a tuple."""
+    return _field(Spec(type="conditions", reader=reader, default=(), **about))
 
 
 def mapping(**about: Any) -> Any:
@@ -244,18 +279,17 @@ def read_fields(
                 errors.setdefault(path_join(path, name), []).append("Unknown field.")
     values: dict[str, Any] = {}
     for name, spec in specs.items():
-        message = None
         if name in data:
-            values[name], message = spec.judge(data[name])
+            values[name] = spec.read(data[name], path_join(path, name), errors, strict=strict)
         elif spec.required:
-            message = "This field is required."
+            errors.setdefault(path_join(path, name), []).append("This field is required.")
         else:
             values[name] = spec.default
-        if message is not None:
-            errors.setdefault(path_join(path, name), []).append(message)
     return values
 
 
 def wire(value: Any) -> Any:
-    """A field's value as JSON has it: tuples become lists."""
-    return [wire(item) for item in value] if isinstance(value, tuple) else value
+    """A field's value as JSON has it: tuples become lists, and what has a wire form of its own takes that."""
+    if isinstance(value, tuple):
+        return [wire(item) for item in value]
+    return value.to_wire() if hasattr(value, "to_wire") else value

@@ -13,7 +13,7 @@ from policy_client.call import Call
 from policy_client.claim import Key
 from policy_client.errors import Misconfigured
 from policy_client.rules import RateLimit
-from policy_client.rules.rate_limit import SIMPLE_PARTS
+from policy_client.rules.parts import SIMPLE_PARTS
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -7,7 +7,9 @@ from typing import Any
 
 from django import forms
 
+from policies.admin import condition_lines
 from policies.admin.typed_forms import (
+    LENGTHS,
     OTHER,
     TypedForm,
     choice_field,
@@ -26,6 +28,7 @@ from policy_client.fields import Spec
 from policy_client.rules import KINDS, parse_rule
 
 LONG_TEXT = 200
+NUMBERS = ("integer", "number")
 
 
 class RuleForm(TypedForm):
@@ -43,8 +46,12 @@ class RuleForm(TypedForm):
         return int(str(self.prefix).rpartition("-")[2])
 
     def tell(self, field: str, message: str) -> None:
-        """A message about the whole rule names its fields as the page does, not as JSON does."""
-        if field not in self.fields:
+        """A message about the whole rule names its fields as the page does, not as JSON does, and one about a condition
+        repeats its line."""
+        path = field.split(".")
+        if path[0] == "when" and len(path) > 1:
+            field, message = "when", _about_line(str(self.typed()["when"] or ""), int(path[1]), message)
+        elif field not in self.fields:
             labels = {name: spec.label.lower() for name, spec in KINDS[self.kind].specs().items()}
             message = re.sub(r"[a-z]+(?:_[a-z]+)*", lambda word: labels.get(word[0], word[0]), message)
         super().tell(field, message)
@@ -102,16 +109,16 @@ def fresh_rule(kind: str, taken: set[str]) -> dict[str, Any]:
     rule: dict[str, Any] = {"kind": kind}
     for name, spec in KINDS[kind].specs().items():
         if name != "name" and spec.required and spec.placeholder:
-            rule[name] = read_integer(spec.placeholder) if spec.type == "integer" else spec.placeholder
+            rule[name] = read_number(spec.placeholder) if spec.type in NUMBERS else spec.placeholder
     return {**rule, "name": next(name for name in names if name not in taken)}
 
 
 def _fields(name: str, spec: Spec) -> dict[str, forms.Field]:
     optional = not spec.required
-    about = {"help_text": spec.help, "placeholder": spec.placeholder}
-    if spec.type in ("integer", "number"):
+    about: dict[str, Any] = {"help_text": spec.help, "placeholder": spec.placeholder}
+    if spec.type in NUMBERS:
         if spec.unit == "seconds":
-            return length_fields(name, spec.label, help_text=spec.help)
+            return length_fields(name, spec.label, help_text=spec.help, lengths=_lengths(spec))
         return {name: number_field(spec.label, unit=spec.unit, optional=optional, **about)}
     if spec.type == "choice":
         # “Token bucket: refills evenly …” is a name and what it means; a list has room for names alone.
@@ -120,34 +127,64 @@ def _fields(name: str, spec: Spec) -> dict[str, forms.Field]:
         return {name: choice_field(spec.label, names, help_text=" ".join([spec.help, *meanings]))}
     if spec.type == "boolean":
         return {name: tick_field(spec.label, help_text=spec.help)}
-    if spec.type == "text" and spec.max_length > LONG_TEXT:
-        return {name: prose_field(spec.label, help_text=spec.help)}
+    if spec.type == "conditions":
+        about = {"help_text": f"{spec.help} {condition_lines.HELP}", "placeholder": condition_lines.PLACEHOLDER}
+    if spec.type == "conditions" or (spec.type == "text" and spec.max_length > LONG_TEXT):
+        return {name: prose_field(spec.label, optional=optional, **about, autocomplete="off", spellcheck="false")}
     attrs = {"size": "24" if spec.type == "list" else "16", "autocomplete": "off", "spellcheck": "false"}
     return {name: text_field(spec.label, optional=optional, **about, **attrs)}
 
 
 def _typed(name: str, spec: Spec, value: Any) -> dict[str, Any]:
-    if spec.type in ("integer", "number") and spec.unit == "seconds":
-        return typed_length(name, value)
+    if spec.type in NUMBERS and spec.unit == "seconds":
+        return typed_length(name, value, _lengths(spec))
     if spec.type == "boolean":
         return {name: bool(value)}
     if spec.type == "list":
         return {name: ", ".join(value or ())}
+    if spec.type == "conditions":
+        return {name: "\n".join(map(condition_lines.write, value or ()))}
     return {name: "" if value is None else str(value)}
 
 
 def _read(name: str, spec: Spec, typed: Mapping[str, Any]) -> Any:
     """The value; None where nothing was typed."""
     raw = typed.get(name)
-    if spec.type in ("integer", "number"):
+    if spec.type in NUMBERS:
         if spec.unit == "seconds" and f"{name}_{OTHER}" in typed:
-            return read_length(name, typed)
+            return read_length(name, typed, read_integer if spec.type == "integer" else read_number)
         return read_integer(raw) if spec.type == "integer" else read_number(raw)
     if spec.type == "boolean":
         return raw in (True, "on", "true")
     if spec.type == "list":
         return [item for item in re.split(r"[,\s]+", str(raw or "")) if item]
+    if spec.type == "conditions":
+        return [_condition(line) for line in condition_lines.split(str(raw or ""))]
     return str(raw).strip() or None if raw is not None else None
+
+
+def _lengths(spec: Spec) -> tuple[tuple[int, str], ...]:
+    """Those spans to choose from that the field accepts."""
+    least, most = spec.minimum or 0, spec.maximum or LENGTHS[-1][0]
+    return tuple((seconds, words) for seconds, words in LENGTHS if least <= seconds <= most)
+
+
+def _condition(line: str) -> Any:
+    """A line that says no condition goes on as it is, for the verbs to refuse."""
+    try:
+        return condition_lines.read(line)
+    except condition_lines.NoCondition:
+        return line
+
+
+def _about_line(typed: str, number: int, message: str) -> str:
+    """The message with the line that it is about, in the words of those who type lines."""
+    line = condition_lines.split(typed)[number]
+    try:
+        condition_lines.read(line)
+    except condition_lines.NoCondition as error:
+        message = str(error)
+    return f"“{line}”: {message}"
 
 
 def _follows(rule: Mapping[str, Any], name: str, spec: Spec) -> bool:

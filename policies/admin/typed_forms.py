@@ -1,6 +1,7 @@
 """Forms that hold what was typed, right or wrong: the verbs judge it, and their messages come back to the fields."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from django import forms
@@ -69,10 +70,11 @@ def number_field(label: str, **about: Any) -> forms.Field:
     return text_field(label, **{"inputmode": "numeric", "size": "9", "autocomplete": "off", **about})
 
 
-def prose_field(label: str, *, help_text: str = "", rows: int = 2) -> forms.Field:
+def prose_field(label: str, *, help_text: str = "", rows: int = 2, optional: bool = False, **attrs: Any) -> forms.Field:
     """A few lines of text."""
-    widget = forms.Textarea({"rows": rows, "cols": 70})
-    return explained(forms.CharField(label=label, help_text=help_text, required=False, strip=False, widget=widget))
+    widget = forms.Textarea({"rows": rows, "cols": 70, **attrs})
+    field = forms.CharField(label=label, help_text=help_text, required=False, strip=False, widget=widget)
+    return explained(field, optional=optional)
 
 
 def choice_field(label: str, choices: Any, *, help_text: str = "") -> forms.Field:
@@ -106,13 +108,13 @@ def typed_length(name: str, seconds: object, lengths: Any = LENGTHS) -> dict[str
     """What stands in the two fields of `length_fields` for a number of seconds."""
     if any(seconds == length for length, _ in lengths):
         return {name: str(seconds), f"{name}_{OTHER}": ""}
-    return {name: OTHER, f"{name}_{OTHER}": "" if seconds is None else str(seconds)}
+    return {name: OTHER, f"{name}_{OTHER}": "" if seconds is None else str(seconds).removesuffix(".0")}
 
 
-def read_length(name: str, typed: Mapping[str, Any]) -> Any:
-    """The number of seconds that the two fields mean; None if nothing was given."""
+def read_length(name: str, typed: Mapping[str, Any], read: Callable[[Any], Any] | None = None) -> Any:
+    """The number of seconds that the two fields mean, a whole one unless `read` is given; None if nothing was given."""
     chosen = typed.get(name)
-    return read_integer(typed.get(f"{name}_{OTHER}") if chosen == OTHER else chosen)
+    return (read or read_integer)(typed.get(f"{name}_{OTHER}") if chosen == OTHER else chosen)
 
 
 def read_integer(typed: Any) -> Any:
@@ -120,7 +122,7 @@ def read_integer(typed: Any) -> Any:
     text = str(typed or "").strip()
     if not text:
         return None
-    plain = text.replace(",", "").replace("_", "").replace(" ", "")
+    plain = _ungrouped(text)
     return (
         int(plain)
         if plain.removeprefix("-").isascii() and plain.removeprefix("-").isdecimal() and len(plain) < 30
@@ -134,7 +136,12 @@ def read_number(typed: Any) -> Any:
     if not isinstance(whole, str):
         return whole
     try:
-        number = float(whole.replace(",", ""))
+        number = float(_ungrouped(whole))
     except ValueError:
         return whole
     return number if abs(number) < float("inf") else whole
+
+
+def _ungrouped(text: str) -> str:
+    """1,000 and 1 000 are 1000; but 2,5 may well be meant as 2.5, so it stays what it is: no number."""
+    return re.sub(r"(?<=\d)[,_ ](?=\d{3}(?!\d))", "", text)

@@ -2,12 +2,44 @@
 
 from typing import Any
 
-from drf_spectacular.utils import PolymorphicProxySerializer
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
 
 from policy_client.fields import Spec
 from policy_client.rules import KINDS
 from policy_client.rules.base import Rule
+from policy_client.rules.conditions import MAX_VALUE_LENGTH, MAX_VALUES, STATES, SUBJECTS
+from policy_client.rules.parts import NAMED_PARTS
+
+_VALUES = {
+    "type": "array",
+    "items": {"type": "string", "minLength": 1, "maxLength": MAX_VALUE_LENGTH},
+    "minItems": 1,
+    "maxItems": MAX_VALUES,
+}
+_CONDITION: dict[str, Any] = {
+    "type": "object",
+    "description": "A part of the call by its name with one test of it (`is`, `in`, `not_in` or `prefix`); or "
+    "`method` or `authenticated` alone.",
+    "properties": {
+        **{subject: {"type": "string", "description": f"The name of a {subject}."} for subject in NAMED_PARTS},
+        "is": {"type": "string", "enum": list(STATES)},
+        "in": {**_VALUES, "description": "One of these; not so if the call lacks it."},
+        "not_in": {**_VALUES, "description": "None of these; also so if the call lacks it."},
+        "prefix": {**_VALUES, "description": "Begins with one of these."},
+        "method": {**_VALUES, "description": "One of these; GET includes HEAD."},
+        "authenticated": {"type": "boolean", "description": "Whether the service knows the caller."},
+    },
+    "additionalProperties": False,
+    "maxProperties": 2,
+    "oneOf": [{"required": [subject]} for subject in SUBJECTS],
+    "examples": [
+        {"header": "x-beta", "is": "present"},
+        {"query": "format", "in": ["csv", "pdf"]},
+        {"method": ["POST", "PUT"]},
+        {"authenticated": False},
+    ],
+}
 
 
 def rules() -> PolymorphicProxySerializer:
@@ -31,7 +63,11 @@ def _field(spec: Spec) -> serializers.Field[Any, Any, Any, Any]:  # noqa: PLR091
     about = _about(spec)
     match spec.type:
         case "integer":
-            return serializers.IntegerField(min_value=spec.minimum, max_value=spec.maximum, **about)
+            return serializers.IntegerField(min_value=spec.minimum, max_value=spec.maximum, **about)  # type: ignore[arg-type]
+        case "number":
+            return serializers.FloatField(min_value=spec.minimum, max_value=spec.maximum, **about)
+        case "conditions":
+            return _conditions(spec)(**about)
         case "boolean":
             return serializers.BooleanField(**about)
         case "choice":
@@ -43,6 +79,14 @@ def _field(spec: Spec) -> serializers.Field[Any, Any, Any, Any]:  # noqa: PLR091
         case "text":
             return serializers.CharField(max_length=spec.max_length, **about)
     return serializers.JSONField(**about)
+
+
+def _conditions(spec: Spec) -> type[serializers.ListField]:
+    @extend_schema_field({"type": "array", "items": _CONDITION, "maxItems": spec.max_items})
+    class Conditions(serializers.ListField):
+        """Conditions that must all hold."""
+
+    return Conditions
 
 
 def _item(spec: Spec) -> serializers.CharField:

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from policy_client.call import Call
 from policy_client.errors import Errors, Refused
 from policy_client.request_parts import read_body_headers, read_cookies, read_query
-from policy_client.rules.request_guard import FIELD_NAME, METHOD
+from policy_client.rules.parts import FIELD_NAME, METHOD
 
 MAX_PATH = 4000
 MAX_HEADERS = 100

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from policy_client.errors import Errors, Refused, path_join
-from policy_client.fields import Part, Spec, choice, integer, mapping, read_fields, specs_of, text, wire
+from policy_client.fields import Part, Spec, choice, conditions, integer, mapping, read_fields, specs_of, text, wire
+from policy_client.rules.conditions import MAX_CONDITIONS, Condition, read_conditions
+
+if TYPE_CHECKING:
+    from policy_client.call import Call
 
 MODES = {"shadow": "Shadow: decide and count, never block", "enforce": "Enforce"}
 
@@ -35,11 +39,19 @@ class Rule:
     mode: str = choice(MODES, label="Mode", default="enforce", part=Part.RELEASE)
     rollout: int = integer(0, 100, label="Rollout", unit="percent", default=100, part=Part.RELEASE)
     source: Mapping[str, Any] | None = mapping(label="Source", default=None, nullable=True, part=Part.RELEASE)
+    when: tuple[Condition, ...] = conditions(
+        read_conditions,
+        label="Only when",
+        help="Conditions that must all hold of a call; for all others it is as if this rule were not there. "
+        "Empty: it holds for every call.",
+        max_items=MAX_CONDITIONS,
+    )
 
     @classmethod
     def specs(cls) -> dict[str, Spec]:
-        """The fields that people edit, in the order of a form."""
-        return dict(specs_of(cls, Part.CONTENT))
+        """The fields that people edit, in the order of a form: what the rule does, then for which calls."""
+        specs = dict(specs_of(cls, Part.CONTENT))
+        return {**{name: spec for name, spec in specs.items() if name != "when"}, "when": specs["when"]}
 
     @classmethod
     def fixed(cls) -> dict[str, Spec]:
@@ -60,8 +72,6 @@ class Rule:
                 errors.setdefault(path_join(path, name), []).append(
                     f"Only {str(harmless).lower()} is accepted here; leave the field out."
                 )
-        if values.get("rollout", 100) != 100 and path_join(path, "rollout") not in errors:
-            errors[path_join(path, "rollout")] = ["Only 100 is accepted here."]
         if not errors:
             values = cls.complete(values, path, errors)
         if errors:
@@ -85,6 +95,16 @@ class Rule:
         whole["source"] = dict(self.source or {})
         return whole
 
+    def applies(self, call: Call) -> bool:
+        """Whether all conditions hold; a rule that does not apply is as if it were not there."""
+        return all(condition.holds(call) for condition in self.when)
+
     def sentence(self) -> str:
-        """What the rule does, in plain English."""
+        """What the rule does, and for which calls, in plain English."""
+        if not self.when:
+            return self.does()
+        return f"{self.does()} Only for calls where {' and '.join(condition.sentence() for condition in self.when)}."
+
+    def does(self) -> str:
+        """What the rule does where it applies, in plain English."""
         raise NotImplementedError

@@ -2,80 +2,35 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from policy_client.errors import Errors, path_join
-from policy_client.fields import Part, choice, integer, words
-from policy_client.rules.base import Rule
+from policy_client.fields import Part, choice, integer
+from policy_client.rules.keyed import MAX_LIMIT, NO_ZERO, Keyed, check_cost
 from policy_client.rules.wording import duration, each, plural
 
 TOKEN_BUCKET = "token_bucket"  # noqa: S105
 FIXED_WINDOW = "fixed_window"
+SLIDING_LOG = "sliding_log"
 
-MAX_LIMIT = 10**9
 MAX_WINDOW = 31 * 86_400
-
-SIMPLE_PARTS = ("ip", "user", "tenant", "api_key", "method")
-NAMED_PARTS = {
-    "header": r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}",
-    "cookie": r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}",
-    "query": r"[^\s\x00-\x20\x7f]{1,64}",
-    "path": r"[A-Za-z_][A-Za-z0-9_]{0,63}",
-    "attr": r"[A-Za-z0-9_.-]{1,64}",
-}
-
-
-def _normalise_part(part: str) -> str:
-    # Names of headers do not depend on case, all others do.
-    return part.lower() if part[:7].lower() == "header:" else part
-
-
-def _check_part(part: str) -> str | None:
-    if part in SIMPLE_PARTS:
-        return None
-    kind, colon, name = part.partition(":")
-    if colon and kind in NAMED_PARTS:
-        return None if re.fullmatch(NAMED_PARTS[kind], name) else f"{name!r} cannot be the name of a {kind}."
-    return (
-        f"Must be one of {', '.join(SIMPLE_PARTS)}, "
-        "header:NAME, cookie:NAME, query:NAME, path:PARAMETER or attr:NAME, such as header:x-client-id."
-    )
+MAX_LOG = 1_000
+"""The largest limit of a sliding log, which keeps each call of its window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimit(Rule):
+class RateLimit(Keyed):
     """`limit` calls per `window` seconds, counted apart for each value of `key`.
 
     token_bucket (GCRA): the bucket holds `burst` calls and refills at limit/window, so at most limit + burst calls
-    pass in any window. fixed_window: aligned to the epoch, so at most 2 x limit in any window. `burst` is None for
-    fixed_window.
+    pass in any window. fixed_window: aligned to the epoch, so at most 2 x limit in any window. sliding_log: at most
+    limit in any window. `burst` is None but for a token bucket. A call counts as `cost` calls.
     """
 
     kind: ClassVar[str] = "rate_limit"
     title: ClassVar[str] = "Rate limit"
 
-    key: tuple[str, ...] = words(
-        label="Counted per",
-        help="What has a counter of its own: user, ip, tenant, api_key, method, header:x-client-id, cookie:NAME, "
-        "query:NAME, path:report_id, attr:NAME. Empty: one counter shared by all callers.",
-        placeholder="user",
-        default=(),
-        max_items=8,
-        normalise=_normalise_part,
-        check=_check_part,
-    )
-    on_missing: str = choice(
-        {
-            "ip": "Count by address instead",
-            "shared": "Count all such calls together",
-            "skip": "Do not apply this rule",
-        },
-        label="If a call lacks it",
-        help="For example a call of somebody who is not logged in, where the rule counts per user.",
-        default="ip",
-    )
     limit: int = integer(
         1,
         MAX_LIMIT,
@@ -83,7 +38,7 @@ class RateLimit(Rule):
         unit="calls",
         help="How many calls pass per window, for example 10.",
         placeholder="10",
-        below="To let nothing through, use a block switch.",
+        below=NO_ZERO,
     )
     window: int = integer(
         1,
@@ -106,13 +61,21 @@ class RateLimit(Rule):
         {
             TOKEN_BUCKET: "Token bucket: refills evenly, at most limit + burst in any window",
             FIXED_WINDOW: "Fixed window: starts anew at each full window, at most 2 x limit in any window",
+            SLIDING_LOG: f"Sliding log: keeps each call, at most limit in any window, for limits up to {MAX_LOG:,}",
         },
         label="Algorithm",
-        help="Token bucket suits most endpoints; a fixed window suits allowances such as 1,000 a day.",
+        help="Token bucket suits most endpoints; a fixed window suits allowances such as 1,000 a day; "
+        "a sliding log suits what must never be exceeded.",
         default=TOKEN_BUCKET,
     )
-    cost: int = integer(1, MAX_LIMIT, label="Cost", unit="calls", default=1, part=Part.FIXED)
-    when: tuple[Any, ...] = words(label="Conditions", default=(), part=Part.FIXED)
+    cost: int = integer(
+        1,
+        MAX_LIMIT,
+        label="Cost",
+        unit="per call",
+        help="As how many calls one call counts. A cost that the service gives takes its place.",
+        default=1,
+    )
     failure_mode: str = choice(
         {"local": "Local", "open": "Open", "closed": "Closed"}, label="Failure mode", default="local", part=Part.FIXED
     )
@@ -121,11 +84,19 @@ class RateLimit(Rule):
 
     @classmethod
     def complete(cls, values: dict[str, Any], path: str, errors: Errors) -> dict[str, Any]:
-        limit, burst = values["limit"], values["burst"]
-        if values["algorithm"] == TOKEN_BUCKET:
-            return {**values, "burst": limit if burst is None else burst}
+        limit, burst, algorithm = values["limit"], values["burst"], values["algorithm"]
+        if algorithm == TOKEN_BUCKET:
+            burst = limit if burst is None else burst
+            check_cost(values["cost"], burst, "burst" if burst != limit else "limit", path, errors)
+            return {**values, "burst": burst}
+        if algorithm == SLIDING_LOG and limit > MAX_LOG:
+            errors[path_join(path, "limit")] = [
+                f"Must be at most {MAX_LOG:,} with a sliding log, which keeps each call; a token bucket takes more."
+            ]
         if burst not in (None, limit):
-            errors[path_join(path, "burst")] = ["A fixed window has no burst; leave this empty."]
+            what = "fixed window" if algorithm == FIXED_WINDOW else "sliding log"
+            errors[path_join(path, "burst")] = [f"A {what} has no burst; leave this empty."]
+        check_cost(values["cost"], limit, "limit", path, errors)
         return {**values, "burst": None}
 
     @property
@@ -133,25 +104,25 @@ class RateLimit(Rule):
         """How many calls pass at once after a pause."""
         return self.burst or self.limit
 
-    def sentence(self) -> str:
-        calls, window = plural(self.limit, "call"), duration(self.window)
+    def does(self) -> str:
+        noun = "call" if self.cost == 1 else "unit"
+        may = f"{each(self.key)} may {'make' if self.cost == 1 else 'use'} {plural(self.limit, noun)}"
+        window = duration(self.window)
         if self.algorithm == FIXED_WINDOW:
             what = (
-                f"may make {calls} per window of {window}; windows start at multiples of their length since 1970 "
+                f"per window of {window}; windows start at multiples of their length since 1970 "
                 f"(UTC), so at most {2 * self.limit:,} pass in any {window}."
             )
+        elif self.algorithm == SLIDING_LOG:
+            what = f"in any {window}, wherever it begins: never more, however the calls are spread."
         else:
             what = (
-                f"may make {calls} per {window}: up to {self.capacity:,} at once, then one every "
+                f"per {window}: up to {self.capacity:,} at once, then one every "
                 f"{duration(self.window / self.limit)}; at most {self.limit + self.capacity:,} in any {window}."
             )
-        return f"{each(self.key)} {what}{self._missing()}"
+        return f"{may} {what}{costs(self.cost)}{self.missing()}"
 
-    def _missing(self) -> str:
-        if not set(self.key) - {"ip", "method"}:
-            return ""
-        return {
-            "ip": " A call that lacks this is counted by address.",
-            "shared": " Calls that lack this share one counter.",
-            "skip": " Calls that lack this are not limited by this rule.",
-        }[self.on_missing]
+
+def costs(cost: int) -> str:
+    """What a call takes, as a sentence with a space before it; nothing where that is one call."""
+    return "" if cost == 1 else f" A call takes {cost:,} units."

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from policy_client.errors import Errors
 from policy_client.fields import boolean, integer, words
 from policy_client.rules.base import Rule
+from policy_client.rules.parts import FIELD_NAME, METHOD
 from policy_client.rules.wording import plural
 
 if TYPE_CHECKING:
     from policy_client.call import Call
 
-FIELD_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}"
-METHOD = r"[A-Z][A-Z-]{0,19}"
 MAX_BODY = 2**40
 
 
@@ -47,7 +46,7 @@ class RequestGuard(Rule):
         MAX_BODY,
         label="Largest body",
         unit="bytes",
-        help="1048576 is 1 MiB. Judged by Content-Length. Empty: no bound.",
+        help="1048576 is 1 MiB. Counted while it is read, whatever it announces. Empty: no bound.",
         placeholder="1048576",
         default=None,
         nullable=True,
@@ -110,7 +109,7 @@ class RequestGuard(Rule):
             for accepted in self.content_types
         )
 
-    def sentence(self) -> str:
+    def does(self) -> str:
         asks = []
         if self.methods:
             asks.append(f"the method is {' or '.join(self.methods)}")
@@ -122,7 +121,7 @@ class RequestGuard(Rule):
         if self.content_types:
             asks.append(f"a body is of type {' or '.join(self.content_types)}")
         if self.max_body is not None:
-            asks.append(f"a body announces at most {plural(self.max_body, 'byte')}")
+            asks.append(f"a body has at most {plural(self.max_body, 'byte')}")
         return f"Lets a request through only if {', '.join(asks)}."
 
 

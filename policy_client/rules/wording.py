@@ -12,11 +12,10 @@ _PARTS = {
     "method": "method",
 }
 _NAMED = {
-    "header": "value of the header {}",
-    "cookie": "value of the cookie {}",
-    "query": "value of the query parameter {}",
-    "path": "value of {{{}}} in the path",
-    "attr": "value of the attribute {}",
+    "header": "header {}",
+    "cookie": "cookie {}",
+    "query": "query parameter {}",
+    "attr": "attribute {}",
 }
 
 
@@ -38,6 +37,22 @@ def duration(seconds: float) -> str:
     raise AssertionError("a second divides every span")
 
 
+def span(seconds: float) -> str:
+    """A span with its number: 1 hour, 90 minutes, 6 seconds, 20 ms."""
+    told = duration(seconds)
+    return told if told[0].isdigit() else f"1 {told}"
+
+
+def named_thing(kind: str, name: str) -> str:
+    """What of a call has a name: "header x-beta"; a path parameter is "value of {id} in the path"."""
+    return f"value of {{{name}}} in the path" if kind == "path" else _NAMED[kind].format(name)
+
+
+def quoted(text: str) -> str:
+    """A value as it stands in a sentence."""
+    return f"“{text}”"
+
+
 def each(key: tuple[str, ...]) -> str:
     """Who has a counter: "Each user", "Each pair of …", "All callers together"."""
     if not key:
@@ -47,4 +62,6 @@ def each(key: tuple[str, ...]) -> str:
 
 def _part(part: str) -> str:
     kind, _, name = part.partition(":")
-    return _NAMED[kind].format(name) if name else _PARTS[kind]
+    if not name:
+        return _PARTS[kind]
+    return named_thing(kind, name) if kind == "path" else f"value of the {named_thing(kind, name)}"

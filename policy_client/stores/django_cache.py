@@ -17,7 +17,7 @@ from django.core.cache import BaseCache, InvalidCacheBackendError, caches
 
 from policy_client.claim import SECOND, Claim, Key, Spent, Take, Usage
 from policy_client.errors import Misconfigured, StoreFailed
-from policy_client.rules.rate_limit import MAX_LIMIT
+from policy_client.rules.keyed import MAX_LIMIT
 from policy_client.stores.memory import MemoryStore
 from policy_client.stores.script import SCRIPT, SHA, Script, key_of, usage_of
 

@@ -186,25 +186,31 @@ def test_service_defaults_are_merged_by_kind_and_name_with_their_source(catalogu
     assert (rest["scope"], rest["endpoints"], len(rest["rules"])) == ("service", [], 2)
 
 
-@pytest.mark.parametrize(
-    ("own", "inherited", "field"),
-    [
-        ([rate_limit(name="uploads")], [{"kind": "request_guard", "name": "uploads", "max_body": 9}], "rules.1.name"),
-        ([rate_limit(name=f"own-{n}") for n in range(30)], [rate_limit(name=f"all-{n}") for n in range(30)], "rules"),
-    ],
-)
 @pytest.mark.parametrize("last", ["default", "policy"])
-def test_what_services_would_refuse_together_goes_not_live(
-    catalogue: Catalogue, own: list[Any], inherited: list[Any], field: str, last: str
-) -> None:
-    policy = make_policy(rules=own)
+def test_an_inherited_rule_of_another_kind_may_have_the_name_of_an_own_one(catalogue: Catalogue, last: str) -> None:
+    guard = {"kind": "request_guard", "name": "uploads", "max_body": 9}
+    policy = make_policy(rules=[rate_limit(name="uploads")])
+    default = make_policy(name="default", scope="service", endpoints=[], rules=[guard])
+    for each in (policy, default) if last == "default" else (default, policy):
+        go_live(each, catalogue.production)
+    entry, _ = bundle(catalogue.reports, catalogue.production)["policies"]
+    assert [(rule["kind"], rule["name"]) for rule in entry["rules"]] == [
+        ("rate_limit", "uploads"),
+        ("request_guard", "uploads"),
+    ]
+
+
+@pytest.mark.parametrize("last", ["default", "policy"])
+def test_what_services_would_refuse_together_goes_not_live(catalogue: Catalogue, last: str) -> None:
+    policy = make_policy(rules=[rate_limit(name=f"own-{n}") for n in range(30)])
+    inherited = [rate_limit(name=f"all-{n}") for n in range(30)]
     default = make_policy(name="default", scope="service", endpoints=[], rules=inherited)
     first, second = (policy, default) if last == "default" else (default, policy)
     go_live(first, catalogue.production)
     with pytest.raises(Refusal) as caught:
         go_live(second, catalogue.production)
     assert caught.value.code == "not_compilable"
-    assert list(caught.value.errors) == [f"{policy.reference}.{field}"]
+    assert list(caught.value.errors) == [f"{policy.reference}.rules"]
     assert live_number(second, catalogue.production) is None
     assert [entry["reference"] for entry in bundle(catalogue.reports, catalogue.production)["policies"]] == [
         first.reference

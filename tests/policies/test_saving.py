@@ -112,11 +112,11 @@ def test_a_limit_of_zero_points_to_the_block_switch(catalogue: Catalogue) -> Non
 @pytest.mark.parametrize(
     "changes",
     [
-        {"kind": "quota"},
-        {"algorithm": "sliding_log"},
-        {"when": [{"method": ["GET"]}]},
+        {"kind": "cache"},
+        {"algorithm": "leaky_bucket"},
+        {"when": [{"method": "GET"}]},
         {"batch": 10},
-        {"cost": 2},
+        {"cost": 11},
         {"rollout": 50},
         {"enabled": False},
         {"mandatory": True},
@@ -129,7 +129,7 @@ def test_a_limit_of_zero_points_to_the_block_switch(catalogue: Catalogue) -> Non
 )
 def test_what_a_rule_cannot_say_is_refused_naming_the_field(catalogue: Catalogue, changes: dict[str, Any]) -> None:
     [field] = changes
-    assert f"rules.0.{field}" in refused(rules=[rate_limit(**changes)])
+    assert any(path.startswith(f"rules.0.{field}") for path in refused(rules=[rate_limit(**changes)]))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""Concurrency limits: so many calls at the same time, for each value of a key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from policy_client.fields import Part, choice, integer
+from policy_client.rules.keyed import NO_ZERO, Keyed
+from policy_client.rules.wording import each, plural, span
+
+MAX_SLOTS = 10**6
+MAX_SLOT_TTL = 3_600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConcurrencyLimit(Keyed):
+    """`limit` slots for each value of `key`; a call holds one while it runs.
+
+    The process in which a call runs renews its slot, so a slot lapses at most `slot_ttl` seconds after its process
+    has died.
+    """
+
+    kind: ClassVar[str] = "concurrency_limit"
+    title: ClassVar[str] = "Concurrency limit"
+
+    limit: int = integer(
+        1,
+        MAX_SLOTS,
+        label="Limit",
+        unit="at once",
+        help="How many calls may run at the same time, for example 4.",
+        placeholder="4",
+        below=NO_ZERO,
+    )
+    slot_ttl: int = integer(
+        1,
+        MAX_SLOT_TTL,
+        label="Slots lapse after",
+        unit="seconds",
+        help="How long a slot stays taken when the process that held it has died; 1 to 3600. Running calls renew "
+        "theirs, however long they take.",
+        default=60,
+    )
+    failure_mode: str = choice(
+        {"local": "Local", "open": "Open", "closed": "Closed"}, label="Failure mode", default="local", part=Part.FIXED
+    )
+    counter_epoch: int = integer(0, 10**9, label="Counter epoch", default=0, part=Part.RELEASE)
+
+    def does(self) -> str:
+        return (
+            f"{each(self.key)} may have {plural(self.limit, 'call')} running at once, never more. A call holds its "
+            "slot until its last byte is sent, its caller is gone or it is cancelled; the slots of a process that died "
+            f"lapse after {span(self.slot_ttl)}.{self.missing()}"
+        )

@@ -1,0 +1,38 @@
+"""Deadlines: how long a call may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from policy_client.fields import number
+from policy_client.rules.base import Rule
+from policy_client.rules.wording import span
+
+MIN_SECONDS = 0.01
+MAX_SECONDS = 3_600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadline(Rule):
+    """A call may take `seconds`, then its caller is answered 504; of several the shortest holds."""
+
+    kind: ClassVar[str] = "deadline"
+    title: ClassVar[str] = "Deadline"
+
+    seconds: float = number(
+        MIN_SECONDS,
+        MAX_SECONDS,
+        label="Deadline",
+        unit="seconds",
+        help="How long a call may take, for example 2.5; from 0.01 to 3600. Async code is cancelled then; sync code "
+        "runs to its end, unless it asks policy_client.time_left() or waits for PostgreSQL in Django, which gives up.",
+        placeholder="2",
+    )
+
+    def does(self) -> str:
+        return (
+            f"A call may take {span(self.seconds)}. Then async code is cancelled and the caller is answered 504, or "
+            "its stream ends if part of the answer was sent; sync code cannot be stopped, so its caller is answered "
+            "504 when it returns."
+        )

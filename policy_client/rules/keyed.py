@@ -1,0 +1,76 @@
+"""What rules that count have in common: whose counter a call uses."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from policy_client.errors import Errors, path_join
+from policy_client.fields import choice, words
+from policy_client.rules.base import Rule
+from policy_client.rules.parts import NAMED_PARTS, SIMPLE_PARTS
+
+MAX_LIMIT = 10**9
+
+NO_ZERO = "To let nothing through, use a block switch."
+
+
+def _normalise_part(part: str) -> str:
+    # Names of headers do not depend on case, all others do.
+    return part.lower() if part[:7].lower() == "header:" else part
+
+
+def _check_part(part: str) -> str | None:
+    if part in SIMPLE_PARTS:
+        return None
+    kind, colon, name = part.partition(":")
+    if colon and kind in NAMED_PARTS:
+        return None if re.fullmatch(NAMED_PARTS[kind], name) else f"{name!r} cannot be the name of a {kind}."
+    return (
+        f"Must be one of {', '.join(SIMPLE_PARTS)}, "
+        "header:NAME, cookie:NAME, query:NAME, path:PARAMETER or attr:NAME, such as header:x-client-id."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keyed(Rule):
+    """A rule with a counter for each value of `key`."""
+
+    key: tuple[str, ...] = words(
+        label="Counted per",
+        help="What has a counter of its own: user, ip, tenant, api_key, method, header:x-client-id, cookie:NAME, "
+        "query:NAME, path:report_id, attr:NAME. Empty: one counter shared by all callers.",
+        placeholder="user",
+        default=(),
+        max_items=8,
+        normalise=_normalise_part,
+        check=_check_part,
+    )
+    on_missing: str = choice(
+        {
+            "ip": "Count by address instead",
+            "shared": "Count all such calls together",
+            "skip": "Do not apply this rule",
+        },
+        label="If a call lacks it",
+        help="For example a call of somebody who is not logged in, where the rule counts per user.",
+        default="ip",
+    )
+
+    def missing(self) -> str:
+        """What becomes of calls that lack a part of the key, as a sentence with a space before it."""
+        if not set(self.key) - {"ip", "method"}:
+            return ""
+        return {
+            "ip": " A call that lacks this is counted by address.",
+            "shared": " Calls that lack this share one counter.",
+            "skip": " Calls that lack this are not limited by this rule.",
+        }[self.on_missing]
+
+
+def check_cost(cost: int, bound: int, bound_name: str, path: str, errors: Errors) -> None:
+    """A call that costs more than there ever is would never pass: surely a slip."""
+    if cost > bound:
+        errors[path_join(path, "cost")] = [
+            f"Must be at most {bound:,}, the {bound_name}: a call that costs more would never pass."
+        ]

@@ -1,0 +1,76 @@
+"""Quotas: so many calls per day, week or month of the calendar, for each value of a key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from policy_client.errors import Errors
+from policy_client.fields import Part, choice, integer
+from policy_client.rules.keyed import MAX_LIMIT, NO_ZERO, Keyed, check_cost
+from policy_client.rules.rate_limit import costs
+from policy_client.rules.wording import each, plural
+
+DAY = "day"
+WEEK = "week"
+MONTH = "month"
+
+_ANEW = {DAY: "every day", WEEK: "every Monday", MONTH: "on the first of every month"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota(Keyed):
+    """`limit` calls per calendar `period` in UTC, counted apart for each value of `key`; a call counts as `cost`.
+
+    At most `limit` in each period, so at most 2 x limit in any span as long as one.
+    """
+
+    kind: ClassVar[str] = "quota"
+    title: ClassVar[str] = "Quota"
+
+    limit: int = integer(
+        1,
+        MAX_LIMIT,
+        label="Limit",
+        unit="calls",
+        help="How many calls pass per period, for example 10000.",
+        placeholder="10000",
+        below=NO_ZERO,
+    )
+    period: str = choice(
+        {
+            DAY: "Day: starts anew every day at 00:00 UTC",
+            WEEK: "Week: starts anew every Monday at 00:00 UTC",
+            MONTH: "Month: starts anew on the first of every month at 00:00 UTC",
+        },
+        label="Period",
+        help="Of the calendar, in UTC. At most the limit passes in each, so up to 2 x limit around the moment at "
+        "which it starts anew.",
+        placeholder=MONTH,
+    )
+    cost: int = integer(
+        1,
+        MAX_LIMIT,
+        label="Cost",
+        unit="per call",
+        help="As how many calls one call counts. A cost that the service gives takes its place.",
+        default=1,
+    )
+    failure_mode: str = choice(
+        {"local": "Local", "open": "Open", "closed": "Closed"}, label="Failure mode", default="open", part=Part.FIXED
+    )
+    batch: int = integer(0, MAX_LIMIT, label="Batch", unit="calls", default=0, part=Part.FIXED)
+    counter_epoch: int = integer(0, 10**9, label="Counter epoch", default=0, part=Part.RELEASE)
+
+    @classmethod
+    def complete(cls, values: dict[str, Any], path: str, errors: Errors) -> dict[str, Any]:
+        check_cost(values["cost"], values["limit"], "limit", path, errors)
+        return values
+
+    def does(self) -> str:
+        noun = "call" if self.cost == 1 else "unit"
+        return (
+            f"{each(self.key)} may {'make' if self.cost == 1 else 'use'} {plural(self.limit, noun)} per calendar "
+            f"{self.period}; the count starts anew {_ANEW[self.period]} at 00:00 UTC, so at most {2 * self.limit:,} "
+            f"pass in any {self.period}, however it lies.{costs(self.cost)}{self.missing()}"
+        )
