@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
 from policies.lifecycle.refusals import Invalid
+from policies.lifecycle.spans import longer_but_tighter
 from policies.lifecycle.texts import UNSTORABLE, storable
 from policies.models import Endpoint, PolicyScope, Revision, Service, Team
 from policies.models.catalog import endpoint_name_format, slug_format
@@ -21,7 +22,6 @@ from policy_client.bundle import Endpoint as WireEndpoint
 from policy_client.errors import Refused
 from policy_client.jsontext import canonical_json
 from policy_client.rules import Rule, parse_rule
-from policy_client.rules.rate_limit import RateLimit
 
 MOST_ENDPOINTS = 50
 MOST_RULES = 50
@@ -99,7 +99,7 @@ def read(draft: Mapping[str, Any]) -> Content:
     scope = _scope(draft, faults)
     endpoints = _endpoints(draft.get("endpoints", []), scope, faults)
     rules = _rules(draft.get("rules"), faults)
-    _check_path_keys(endpoints, rules, faults)
+    _check_paths(endpoints, rules, faults)
     columns = _columns(draft, faults)
     faults.raise_if_any()
     document = {
@@ -248,34 +248,25 @@ def _rules(raw: Any, faults: Faults) -> tuple[Rule, ...]:
             )
         names.setdefault(rule.name, index)
         rules.append((index, rule))
-    _check_windows(rules, faults)
+    for index, message in longer_but_tighter(rules):
+        faults.add(f"rules.{index}.limit", message)
     return tuple(rule for _, rule in rules)
 
 
-def _check_path_keys(endpoints: tuple[WireEndpoint, ...], rules: tuple[Rule, ...], faults: Faults) -> None:
-    """A rule counted by a part of the path that no route has would count every call by its fallback: surely a slip."""
+def _check_paths(endpoints: tuple[WireEndpoint, ...], rules: tuple[Rule, ...], faults: Faults) -> None:
+    """A part of the path that no route has would be missing in every call: surely a slip in a key or a condition."""
     if faults.messages or not endpoints:
         return
     there = {name for endpoint in endpoints for name in match.parameters(endpoint.route)}
+    known = ", ".join(f"path:{parameter}" for parameter in sorted(there)) or "none"
     for index, rule in enumerate(rules):
         asked = {part.removeprefix("path:") for part in getattr(rule, "key", ()) if part.startswith("path:")}
         for name in sorted(asked - there):
-            known = ", ".join(f"path:{parameter}" for parameter in sorted(there)) or "none"
             faults.add(f"rules.{index}.key", f"No route of this policy has {{{name}}}; there is: {known}.")
-
-
-def _check_windows(rules: list[tuple[int, Rule]], faults: Faults) -> None:
-    """A longer window that allows less than a shorter one makes the shorter one pointless: surely a slip."""
-    limits = [(index, rule) for index, rule in rules if isinstance(rule, RateLimit)]
-    for index, longer in limits:
-        for _, shorter in limits:
-            same_callers = set(longer.key) == set(shorter.key)
-            if same_callers and longer.window > shorter.window and longer.limit < shorter.limit:
-                faults.add(
-                    f"rules.{index}.limit",
-                    f"Allows fewer calls in {longer.window} s than “{shorter.name}” does in {shorter.window} s; "
-                    f"allow at least {shorter.limit}, or lower the other.",
-                )
+        for number, condition in enumerate(rule.when):
+            if condition.subject == "path" and condition.name not in there:
+                message = f"No route of this policy has {{{condition.name}}}; there is: {known}."
+                faults.add(f"rules.{index}.when.{number}", message)
 
 
 def _columns(draft: Mapping[str, Any], faults: Faults) -> dict[str, Any]:

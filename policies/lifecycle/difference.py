@@ -7,7 +7,11 @@ from typing import Any
 
 from policies.lifecycle.content import BASELINE, EXPECTED_RESULT
 from policies.models import Revision
-from policy_client.rules import KINDS
+from policy_client.rules import KINDS, parse_rule
+from policy_client.rules.wording import listed
+
+COUNTED_BY = ("key", "window", "period", "algorithm")
+"""A change of one of these makes other counters: what was used before does not count in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +22,17 @@ class Line:
     text: str
 
 
-def lines(content: Mapping[str, Any] | None) -> list[str]:
-    """A content in words and lines; nothing for None."""
+def lines(content: Mapping[str, Any] | None, since: Mapping[str, Any] | None = None) -> list[str]:
+    """A content in words and lines, with those rules pointed out that count anew `since` another; nothing for None."""
     if content is None:
         return []
+    known = {(rule["kind"], rule["name"]): rule for rule in since["rules"]} if since else {}
     told = [f"name: {content['name']}", f"owner: {content['owner']}", f"scope: {content['scope']}"]
     for endpoint in content["endpoints"]:
         name = f" as {endpoint['name']}" if endpoint["name"] else ""
         told.append(f"endpoint: {', '.join(endpoint['methods']) or 'any method'} {endpoint['route']}{name}")
     for rule in content["rules"]:
-        told += _rule(rule)
+        told += [*_rule(rule), *_anew(known.get((rule["kind"], rule["name"])), rule)]
     told += _block("baseline", content["baseline"], BASELINE)
     told += _block("expected result", content["expected_result"], EXPECTED_RESULT)
     return [*told, f"rollback note: {content['rollback_note']}"]
@@ -38,6 +43,8 @@ def between(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> lis
     before, after = lines(old), lines(new)
     if before == after:
         return []
+    if old is not None and new is not None:
+        after = lines(new, since=old)
     return [Line(text[0], text[2:]) for text in difflib.ndiff(before, after) if text[0] in "+- "]
 
 
@@ -57,11 +64,22 @@ def _rule(rule: Mapping[str, Any]) -> list[str]:
     kind = KINDS[rule["kind"]]
     told = [f"{kind.title.lower()} {rule['name']}"]
     for field, spec in kind.specs().items():
-        if field == "name":
+        if field in ("name", "when"):
             continue
         unit = f" {spec.unit}" if spec.unit else ""
         told.append(f"    {spec.label or field}: {_value(rule.get(field))}{unit}")
-    return told
+    return [*told, *(f"    only when {condition.sentence()}" for condition in parse_rule(rule).when)]
+
+
+def _anew(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
+    """Says so where a change of a rule lets everybody begin with nothing used."""
+    if old is None:
+        return []
+    specs = KINDS[new["kind"]].specs()
+    changed = [specs[field].label.lower() for field in COUNTED_BY if field in specs and old[field] != new[field]]
+    if not changed:
+        return []
+    return [f"    counts anew from its release on, because {listed(changed)} changed: nothing is used up then"]
 
 
 def _block(title: str, block: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:

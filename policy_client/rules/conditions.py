@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from policy_client.errors import Errors, path_join
 from policy_client.rules.parts import METHOD, NAMED_PARTS
-from policy_client.rules.wording import named_thing, quoted
+from policy_client.rules.wording import listed, named_thing, quoted
 
 if TYPE_CHECKING:
     from policy_client.call import Call
@@ -80,10 +80,10 @@ class Condition:
     def sentence(self) -> str:
         """The condition in words: "the header x-beta is there"."""
         if self.subject == "method":
-            return f"the method is {_either(self.values)}"
+            return f"the method is {listed(self.values, 'or')}"
         if self.subject == "authenticated":
             return f"the caller is {'' if self.test == 'present' else 'not '}logged in"
-        values = _either(tuple(map(quoted, self.values)))
+        values = listed([quoted(value) for value in self.values], "or")
         what = {
             "present": "is there",
             "absent": "is not there",
@@ -108,10 +108,6 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
-
-
-def _either(values: tuple[str, ...]) -> str:
-    return " or ".join((", ".join(values[:-1]), values[-1])) if len(values) > 1 else "".join(values)
 
 
 def read_conditions(raw: Any, path: str, errors: Errors, strict: bool) -> tuple[Condition, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 _PARTS = {
@@ -51,6 +53,11 @@ def named_thing(kind: str, name: str) -> str:
 def quoted(text: str) -> str:
     """A value as it stands in a sentence."""
     return f"“{text}”"
+
+
+def listed(texts: Sequence[str], last: str = "and") -> str:
+    """A, B and C."""
+    return f" {last} ".join((", ".join(texts[:-1]), texts[-1])) if len(texts) > 1 else "".join(texts)
 
 
 def each(key: tuple[str, ...]) -> str:
