@@ -8,9 +8,10 @@ from policy_client.rules.conditions import SUBJECTS
 from policy_client.rules.parts import NAMED_PARTS
 
 HELP = (
-    "One condition per line; all must hold. For example: header x-beta present; query format in csv, pdf; "
-    "cookie tier not in gold; path report_id begins with 7; attr plan absent; method in POST, PUT; authenticated; "
-    "not authenticated. A value with a comma goes in double quotes."
+    "Empty: for every call. Else one condition per line; where not all of them hold, it is as if this rule were not "
+    "there. For example: header x-beta present; query format in csv, pdf; cookie tier not in gold; path report_id "
+    "begins with 7; attr plan absent; method in POST, PUT; authenticated; not authenticated. "
+    "A value with a comma goes in double quotes."
 )
 PLACEHOLDER = "header x-beta present"
 

@@ -128,7 +128,8 @@ def _fields(name: str, spec: Spec) -> dict[str, forms.Field]:
     if spec.type == "boolean":
         return {name: tick_field(spec.label, help_text=spec.help)}
     if spec.type == "conditions":
-        about = {"help_text": f"{spec.help} {condition_lines.HELP}", "placeholder": condition_lines.PLACEHOLDER}
+        about = {"help_text": condition_lines.HELP, "placeholder": condition_lines.PLACEHOLDER}
+        about |= {"whole": True, "rows": 3}
     if spec.type == "conditions" or (spec.type == "text" and spec.max_length > LONG_TEXT):
         return {name: prose_field(spec.label, optional=optional, **about, autocomplete="off", spellcheck="false")}
     attrs = {"size": "24" if spec.type == "list" else "16", "autocomplete": "off", "spellcheck": "false"}

@@ -70,18 +70,20 @@ def number_field(label: str, **about: Any) -> forms.Field:
     return text_field(label, **{"inputmode": "numeric", "size": "9", "autocomplete": "off", **about})
 
 
-def prose_field(label: str, *, help_text: str = "", rows: int = 2, optional: bool = False, **attrs: Any) -> forms.Field:
-    """A few lines of text."""
+def prose_field(
+    label: str, *, help_text: str = "", rows: int = 2, optional: bool = False, whole: bool = False, **attrs: Any
+) -> forms.Field:
+    """A few lines of text; `whole` gives them a row of their own."""
     widget = forms.Textarea({"rows": rows, "cols": 70, **attrs})
     field = forms.CharField(label=label, help_text=help_text, required=False, strip=False, widget=widget)
-    return explained(field, optional=optional)
+    return explained(field, optional=optional, room="whole" if whole else "")
 
 
 def choice_field(label: str, choices: Any, *, help_text: str = "") -> forms.Field:
     """One of a few; a value that is not among them is left for the verb to refuse."""
     widget = forms.Select(choices=choices)
     field = forms.CharField(label=label, help_text=help_text, required=False, strip=False, widget=widget)
-    return explained(field, wide=any(len(str(words)) > LONG_CHOICE for _, words in choices))
+    return explained(field, room="wide" if any(len(str(words)) > LONG_CHOICE for _, words in choices) else "")
 
 
 def tick_field(label: str, *, help_text: str = "") -> forms.Field:
@@ -96,11 +98,11 @@ def length_fields(name: str, label: str, *, help_text: str = "", lengths: Any = 
     return {name: choice_field(label, choices), f"{name}_{OTHER}": other}
 
 
-def explained(field: forms.Field, *, unit: str = "", optional: bool = False, wide: bool = False) -> forms.Field:
+def explained(field: forms.Field, *, unit: str = "", optional: bool = False, room: str = "") -> forms.Field:
     """The field with its unit, whether it may stay empty, and whether it needs room, for the template to show."""
     field.unit = unit  # type: ignore[attr-defined]
     field.optional = optional  # type: ignore[attr-defined]
-    field.wide = wide  # type: ignore[attr-defined]
+    field.room = room  # type: ignore[attr-defined]
     return field
 
 

@@ -6,12 +6,23 @@ Tests in a browser talk to a console that is another process, so what they look 
 import os
 import sys
 from datetime import timedelta
+from typing import Any
 
 import django
 
 ADMINISTRATOR = "alice"
 READER = "charlie"
 PASSWORD = "a long pass phrase"
+
+EVERY_KIND: list[dict[str, Any]] = [
+    {"kind": "rate_limit", "name": "retries", "key": ["header:x-partner"], "limit": 30, "window": 60,
+     "algorithm": "sliding_log", "cost": 3, "when": [{"header": "x-partner", "is": "present"}, {"method": ["POST"]}]},
+    {"kind": "quota", "name": "monthly", "key": ["tenant"], "limit": 100_000, "period": "month"},
+    {"kind": "concurrency_limit", "name": "in-flight", "limit": 8,
+     "when": [{"query": "format", "in": ["pdf", "csv"]}, {"authenticated": False}]},
+    {"kind": "request_guard", "name": "small-bodies", "max_body": 65_536, "content_types": ["application/json"]},
+    {"kind": "deadline", "name": "soon", "seconds": 2.5},
+]  # fmt: skip
 
 
 def fill() -> None:
@@ -43,6 +54,19 @@ def fill() -> None:
     factories.make_policy(
         by, name="shop-defaults", service="shop", scope="service", owner="team-shop", endpoints=[], reason="A floor."
     )
+
+    checkout = factories.make_policy(
+        by,
+        name="checkout",
+        service="shop",
+        owner="team-shop",
+        endpoints=[factories.endpoint("/orders/{order_id}/checkout", "shop.checkout")],
+        rules=EVERY_KIND,
+        reason="Checkouts stall when a partner retries.",
+    )
+    assert checkout.head is not None
+    releases.release(checkout.head, stock.production, mode="enforce", by=by, reason="OPS-901.")
+    factories.change(checkout, by, rules=[{**EVERY_KIND[0], "window": 120}, *EVERY_KIND[1:4]])
 
     switches.set_switch(
         "block", policy=policy, environment=stock.staging, retry_after=120, detail="Exports are paused.", by=by,

@@ -25,6 +25,9 @@ MORE = (
     "/admin/password_change/",
     "/admin/policies/team/?state=all",
     "/admin/policies/auditevent/?q=nothing-like-this",
+    "/admin/policies/policy/3/",
+    "/admin/policies/policy/3/change/",
+    "/admin/policies/policy/3/release/",
     "/admin/policies/policy/1/explain/?environment=production&method=POST&path=/reports/7/export&user=42",
     "/admin/policies/policy/1/explain/?environment=staging&method=POST&path=/reports/7/export",
 )

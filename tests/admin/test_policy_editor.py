@@ -179,6 +179,69 @@ def test_several_key_parts_are_typed_with_commas(alice):
     assert policy.head.document()["rules"][0]["key"] == ["tenant", "header:x-client"]
 
 
+EVERY_KIND = ("rate_limit", "quota", "concurrency_limit", "request_guard", "deadline")
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_a_rule_of_each_kind_is_added_saved_and_edited(alice, kind):
+    page = send(alice, ADD, f"add-rule:{kind}", **COMPLETE)
+    typed = {"rules_1_max_body": "1024"} if kind == "request_guard" else {}
+    answer = send(alice, ADD, "save", page, rules_1_when="method in POST", **typed)
+    assert answer.status_code == 302, answer.content.decode()
+    rule = Policy.objects.get().head.document()["rules"][1]
+    assert (rule["kind"], rule["when"]) == (kind, [{"method": ["POST"]}])
+    url = change_url(Policy.objects.get())
+    assert send(alice, url, change_reason="Nothing.").status_code == 302
+    assert Revision.objects.count() == 1, "the form gives back what was kept"
+    answer = send(alice, url, rules_1_when="method in POST, PUT", change_reason="Those, too.")
+    assert answer.status_code == 302
+    assert Policy.objects.get().head.document()["rules"][1] == {**rule, "when": [{"method": ["POST", "PUT"]}]}
+
+
+def test_a_deadline_takes_parts_of_a_second(alice):
+    page = send(alice, ADD, "add-rule:deadline", **COMPLETE)
+    assert form(page, "base")["fields"]["rules-1-seconds_other"] == ["2"]
+    send(alice, ADD, "save", page, rules_1_seconds="other", rules_1_seconds_other="0.25")
+    policy = Policy.objects.get()
+    assert policy.head.document()["rules"][1]["seconds"] == 0.25
+    assert form(alice.get(change_url(policy)), "base")["fields"]["rules-1-seconds_other"] == ["0.25"]
+
+
+@pytest.mark.parametrize("typed", ["2,5", "soon", "1e400", "nan"])
+def test_a_deadline_that_is_no_number_is_refused_with_what_was_typed(alice, typed):
+    page = send(alice, ADD, "add-rule:deadline", **COMPLETE)
+    answer = send(alice, ADD, "save", page, rules_1_seconds="other", rules_1_seconds_other=typed)
+    assert answer.status_code == 400
+    assert "Must be a number" in str(answer.context["sheet"].rules[1].errors["seconds_other"])
+    assert form(answer, "base")["fields"]["rules-1-seconds_other"] == [typed]
+
+
+def test_conditions_are_typed_one_per_line(alice):
+    typed = 'header X-Beta present\r\n\r\nquery format in csv, "a, b"\r\nnot authenticated\r\n'
+    policy = create(alice, rules_0_when=typed)
+    assert policy.head.document()["rules"][0]["when"] == [
+        {"header": "x-beta", "is": "present"},
+        {"query": "format", "in": ["csv", "a, b"]},
+        {"authenticated": False},
+    ]
+    [shown] = form(alice.get(change_url(policy)), "base")["fields"]["rules-0-when"]
+    assert shown.split("\n") == ["header x-beta present", 'query format in csv, "a, b"', "not authenticated"]
+
+
+def test_a_condition_that_is_none_is_told_with_its_line_and_nothing_is_lost(alice):
+    typed = "method in POST\r\nheadr x-beta present\r\npath invoice present\r\nquery q in a,,b"
+    answer = send(alice, ADD, **{**COMPLETE, "rules_0_when": typed})
+    assert answer.status_code == 400
+    told = answer.context["sheet"].rules[0].errors["when"]
+    assert [message.partition("”")[0] for message in told] == ["“headr x-beta present", "“query q in a,,b"]
+    assert "Begin with header" in told[0] and "one comma each" in told[1]
+    assert form(answer, "base")["fields"]["rules-0-when"][0].split() == typed.split()
+    answer = send(alice, ADD, "save", answer, rules_0_when="path invoice present\r\nmethod in POST")
+    assert answer.context["sheet"].rules[0].errors["when"] == [
+        "“path invoice present”: No route of this policy has {invoice}; there is: path:report_id."
+    ]
+
+
 def test_each_rule_is_said_in_plain_words(alice):
     page = send(alice, ADD, "preview", **COMPLETE)
     assert "Each user may make 10 calls per hour" in page.content.decode()

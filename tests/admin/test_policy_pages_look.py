@@ -33,7 +33,10 @@ def test_a_refused_editor(looking):
     page.fill("#id_rules-0-limit", "0")
     page.select_option("#id_rules-0-window", "other")
     page.fill("#id_rules-0-window_other", "soon")
-    page.get_by_role("button", name="Add a request guard").click()
+    for kind in ("request guard", "quota", "concurrency limit", "deadline"):
+        page.get_by_role("button", name=f"Add a {kind}").click()
+        page.get_by_role("heading", name=kind.capitalize()).wait_for()
+    page.fill("#id_rules-1-when", "headr x-beta present\nmethod in POST")
     page.get_by_role("button", name="Add an endpoint").click()
     inspection.look_at("policy-editor-grown")
     page.get_by_role("button", name="Save revision 1").click()
@@ -43,6 +46,7 @@ def test_a_refused_editor(looking):
     assert page.evaluate("document.activeElement.id") == "id_policy-name"
     assert page.input_value("#id_rules-0-window_other") == "soon"
     assert page.locator("#id_rules-0-window_other").is_visible()
+    assert page.input_value("#id_rules-1-when") == "headr x-beta present\nmethod in POST"
 
 
 def test_other_lengths_are_asked_for_only_where_they_are_chosen(looking):
