@@ -1,6 +1,7 @@
 """Which adapter knows a request, by the request's class, without importing a framework that is not there."""
 
 import importlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 from weakref import WeakKeyDictionary
@@ -13,6 +14,7 @@ ADAPTERS = {
     ("django.http.request", "HttpRequest"): "policy_client.django",
     ("rest_framework.request", "Request"): "policy_client.django",
     ("starlette.requests", "HTTPConnection"): "policy_client.starlette",
+    ("flask.wrappers", "Request"): "policy_client.flask",
 }
 
 
@@ -24,12 +26,20 @@ class Adapter(Protocol):
 
 
 def find(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Adapter] | None:
-    """The request among a view's arguments: the first, the second behind `self`, or by name; with its adapter."""
+    """The request among a view's arguments: the first, the second behind `self`, or by name; with its adapter.
+
+    Flask's views take none; they have one around them.
+    """
     for candidate in (*args[:2], *kwargs.values()):
         adapter = adapter_of(type(candidate))
         if adapter is not None:
             return candidate, adapter
-    return None
+    flask = sys.modules.get("flask")
+    if flask is None or not flask.has_request_context():
+        return None
+    request = flask.request._get_current_object()
+    adapter = adapter_of(type(request))
+    return None if adapter is None else (request, adapter)
 
 
 _adapters: WeakKeyDictionary[type, Adapter | None] = WeakKeyDictionary()

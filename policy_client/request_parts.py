@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from http.cookies import _unquote
+from typing import Any
 from urllib.parse import parse_qsl
 
 from policy_client.call import Call
@@ -14,6 +15,15 @@ def read_body_headers(call: Call, headers: Mapping[str, str]) -> None:
     length = headers.get("content-length", "")
     call.content_length = int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else None
     call.content_type = headers.get("content-type")
+
+
+def read_meta_headers(meta: Mapping[str, Any]) -> dict[str, str]:
+    """The request's headers by lower-case name, from what CGI made of them: WSGI's environ, Django's META."""
+    headers = {name[5:].replace("_", "-").lower(): value for name, value in meta.items() if name.startswith("HTTP_")}
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if meta.get(name):
+            headers[name.replace("_", "-").lower()] = str(meta[name])
+    return headers
 
 
 def read_query(query: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 MARK = "__policy__"
 DEPTH = 50  # decorators on one view; more is a circle
+FRAMEWORKS = ("django.", "rest_framework.", "starlette.")
 
 
 class Protection:
@@ -67,23 +68,41 @@ def _look(view: Any, method: str) -> About:
 
 
 def _layers(view: Any, method: str) -> Iterator[Any]:
-    """The view and what it wraps, from outside in; of a class, what answers the method."""
-    layer = view
+    """The view and what it wraps, from outside in; then, of a class, what answers the method."""
+    layer, owner, actions = view, None, None
     for _ in range(DEPTH):
         if layer is None:
-            return
+            break
         yield layer
-        owner = layer if inspect.isclass(layer) else getattr(layer, "cls", None) or getattr(layer, "view_class", None)
-        if owner is not None:
-            yield from _class_layers(owner, getattr(layer, "actions", None), method)
-            return
+        if inspect.isclass(layer):
+            owner = layer
+            break
+        owner = owner or getattr(layer, "cls", None) or getattr(layer, "view_class", None)
+        actions = actions or getattr(layer, "actions", None)
         layer = _inner(layer)
+    if owner is not None:
+        yield from _class_layers(owner, actions, method)
 
 
 def _class_layers(owner: type, actions: dict[str, str] | None, method: str) -> Iterator[Any]:
     """The handlers of a class-based view; `actions` is how a DRF viewset names them."""
-    yield from _layers(getattr(owner, "dispatch", None), method)
-    yield from _layers(_handler(owner, actions, method), method)
+    verb = method.lower()
+    if hasattr(owner, "dispatch_request"):  # Flask's, whose router has looked at the method
+        handler = getattr(owner, verb, None) or (getattr(owner, "get", None) if verb == "head" else None)
+        yield from _layers(owner.dispatch_request, method)
+        yield from _layers(handler, method)
+        return
+    dispatch = getattr(owner, "dispatch", None)
+    yield from _layers(dispatch, method)
+    handler = _handler(owner, actions, method)
+    if handler is not _refuses or _is_frameworks(dispatch):
+        yield from _layers(handler, method)
+
+
+def _is_frameworks(dispatch: Any) -> bool:
+    """Whether it is known to answer 405 for a missing handler. A project's own may answer every method itself."""
+    module = getattr(inspect.unwrap(dispatch), "__module__", None) or "" if callable(dispatch) else ""
+    return module.startswith(FRAMEWORKS)
 
 
 def _handler(owner: type, actions: dict[str, str] | None, method: str) -> Callable[..., Any] | None:

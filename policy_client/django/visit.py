@@ -10,7 +10,7 @@ from policy_client.call import Call
 from policy_client.client import PolicyClient
 from policy_client.default import default_client
 from policy_client.plan import Entry
-from policy_client.request_parts import read_body_headers, read_cookies, read_query
+from policy_client.request_parts import read_body_headers, read_cookies, read_meta_headers, read_query
 from policy_client.views import Protection
 from policy_client.visit import Visit, wanted
 
@@ -42,7 +42,7 @@ class DjangoVisit(Visit):
         wants = wanted(entry.needs)
         call.path = self.request.path_info
         if wants.headers or entry.guards:
-            call.headers = read_headers(meta)
+            call.headers = read_meta_headers(meta)
             if entry.guards:
                 read_body_headers(call, call.headers)
         if wants.ip:
@@ -88,15 +88,6 @@ def name_of(user: Any) -> str | None:
     if user is None or not getattr(user, "is_authenticated", False):
         return None
     return str(user.pk) if getattr(user, "pk", None) is not None else str(user)
-
-
-def read_headers(meta: dict[str, Any]) -> dict[str, str]:
-    """The request's headers by lower-case name."""
-    headers = {name[5:].replace("_", "-").lower(): value for name, value in meta.items() if name.startswith("HTTP_")}
-    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        if meta.get(name):
-            headers[name.replace("_", "-").lower()] = str(meta[name])
-    return headers
 
 
 def arrive(request: Any, protection: Protection) -> tuple[Visit, bool]:

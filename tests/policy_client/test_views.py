@@ -3,11 +3,14 @@
 import functools
 
 import pytest
+from django.contrib.auth.mixins import LoginRequiredMixin
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST
+from flask.views import MethodView
+from flask.views import View as FlaskView
 from rest_framework.decorators import api_view
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
@@ -87,6 +90,41 @@ class Endpoint(HTTPEndpoint):
         pass
 
 
+class Answering(View):
+    """Answers every method itself."""
+
+    def dispatch(self, request):
+        pass
+
+
+class OwnEndpoint(HTTPEndpoint):
+    async def dispatch(self):
+        pass
+
+
+class SignedIn(LoginRequiredMixin, Methods):
+    pass
+
+
+class FlaskMethods(MethodView):
+    @protect("flask.get")
+    def get(self):
+        pass
+
+
+class FlaskWhole(MethodView):
+    decorators = [csrf_exempt, protect("flask.whole"), never_cache]
+
+    def get(self):
+        pass
+
+
+class FlaskSingle(FlaskView):
+    @protect("flask.single")
+    def dispatch_request(self):
+        pass
+
+
 def named(view, method):
     protection = about(view, method).protection
     return protection.name if protection else None
@@ -114,6 +152,12 @@ def named(view, method):
         (Shelf.as_view({"get": "list", "post": "create"}), "POST", None),
         (Endpoint, "GET", "endpoint.get"),
         (Endpoint, "HEAD", "endpoint.get"),
+        (Answering.as_view(), "GET", None),
+        (FlaskMethods.as_view("x"), "GET", "flask.get"),
+        (FlaskMethods.as_view("x"), "HEAD", "flask.get"),
+        (FlaskMethods.as_view("x"), "POST", None),
+        (FlaskWhole.as_view("x"), "GET", "flask.whole"),
+        (FlaskSingle.as_view("x"), "POST", "flask.single"),
         (lambda request: None, "GET", None),
     ],
 )
@@ -135,6 +179,14 @@ def test_the_name_is_found(view, method, name) -> None:
         (Methods.as_view(), "OPTIONS", True),
         (Methods.as_view(), "DELETE", False),
         (Methods.as_view(), "BREW", False),
+        (require_POST(Methods.as_view()), "GET", False),
+        (protect("all")(require_POST(Methods.as_view())), "GET", False),
+        (SignedIn.as_view(), "DELETE", False),
+        (Answering.as_view(), "DELETE", True),
+        (Answering.as_view(), "BREW", True),
+        (OwnEndpoint, "DELETE", True),
+        (FlaskMethods.as_view("x"), "POST", True),
+        (FlaskSingle.as_view("x"), "BREW", True),
         (Below.as_view(), "POST", False),
         (Api.as_view(), "GET", False),
         (api_function, "POST", False),
