@@ -11,6 +11,13 @@ _POLICY: dict[str, Any] = {
     "reason": "exports stall the database",
     "endpoints": [{"name": "reports.export", "methods": ["POST"], "route": "/reports/{report_id}/export"}],
     "rules": [{"kind": "rate_limit", "name": "per-user", "key": ["user"], "limit": 10, "window": 3600}],
+    "examples": [
+        {
+            "request": {"method": "POST", "path": "/reports/1/export", "headers": {}, "user": "42"},
+            "repeat": 11,
+            "expect": {"outcome": "deny", "rule": "per-user", "status": 429},
+        }
+    ],
     "baseline": {
         "route": "POST /reports/{report_id}/export",
         "expected_input": "One report id; 20 to 400 exports an hour at month end.",
@@ -34,6 +41,7 @@ _DEFAULT: dict[str, Any] = {
     "scope": "service",
     "reason": "no endpoint goes without a limit",
     "endpoints": [],
+    "examples": [],
     "rules": [
         {
             "kind": "rate_limit",
@@ -65,6 +73,13 @@ _EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
         "Another limit": {
             "reason": "20 are enough for month end",
             "rules": [{"kind": "rate_limit", "name": "per-user", "key": ["user"], "limit": 20, "window": 3600}],
+            "examples": [
+                {
+                    "request": {"method": "POST", "path": "/reports/1/export", "user": "42"},
+                    "repeat": 20,
+                    "expect": {"outcome": "allow"},
+                }
+            ],
         }
     },
     "policy.update": {"Whole": {**_POLICY, "reason": "back to what it was"}},

@@ -84,6 +84,7 @@ class Policies(InUse, Room):
             "reference": row.reference,
             "revision": head.number,
             "digest": head.digest,
+            "examples": [],  # of revisions from before there were any
             **head.document(),
             "reason": head.reason,
             "author": head.author,

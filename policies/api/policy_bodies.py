@@ -5,9 +5,11 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from policies.api.example_schema import PolicyExample
 from policies.api.rule_schema import rules
 from policies.lifecycle.content import METHODS, MOST_ENDPOINTS, MOST_RULES
 from policies.models import Direction, Metric, PolicyScope, Revision
+from policy_client.examples import MAX_EXAMPLES
 
 _SLUG = "[a-z0-9][a-z0-9-]{0,62}"
 
@@ -67,6 +69,9 @@ class PolicyContent(serializers.Serializer[Any]):
         child=PolicyEndpoint(), max_length=MOST_ENDPOINTS, help_text="Counted together; none for a service default."
     )
     rules = Rules(min_length=1, max_length=MOST_RULES, help_text="PATCH replaces the whole list.")
+    examples = serializers.ListField(
+        child=PolicyExample(), max_length=MAX_EXAMPLES, default=list, help_text="Run at every save: all must hold."
+    )
     baseline = Baseline()
     expected_result = ExpectedResult()
     rollback_note = _words("rollback_note")

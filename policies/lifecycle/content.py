@@ -4,6 +4,7 @@ A draft has the fields of a policy in REST but the reason. Every fault is report
 """
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
+from policies.lifecycle import examples as policy_examples
 from policies.lifecycle.refusals import Invalid
 from policies.lifecycle.spans import longer_but_tighter
 from policies.lifecycle.texts import UNSTORABLE, storable
@@ -20,6 +22,7 @@ from policies.models.catalog import endpoint_name_format, slug_format
 from policy_client import match
 from policy_client.bundle import Endpoint as WireEndpoint
 from policy_client.errors import Refused
+from policy_client.examples import Example
 from policy_client.jsontext import canonical_json
 from policy_client.rules import Rule, parse_rule
 
@@ -43,7 +46,18 @@ EXPECTED_RESULT = {
     "min_samples": "expected_min_samples",
     "text": "expected_text",
 }
-FIELDS = ("name", "service", "scope", "owner", "endpoints", "rules", "baseline", "expected_result", "rollback_note")
+FIELDS = (
+    "name",
+    "service",
+    "scope",
+    "owner",
+    "endpoints",
+    "rules",
+    "examples",
+    "baseline",
+    "expected_result",
+    "rollback_note",
+)
 _TYPES: dict[str, tuple[type, ...]] = {
     "threshold": (int, float),
     "relative": (bool,),
@@ -83,6 +97,7 @@ class Content:
     name: str
     endpoints: tuple[WireEndpoint, ...]
     rules: tuple[Rule, ...]
+    examples: tuple[Example, ...]
     columns: dict[str, Any]
     text: str
     digest: str
@@ -100,6 +115,9 @@ def read(draft: Mapping[str, Any]) -> Content:
     endpoints = _endpoints(draft.get("endpoints", []), scope, faults)
     rules = _rules(draft.get("rules"), faults)
     _check_paths(endpoints, rules, faults)
+    examples = policy_examples.read(draft.get("examples", []), faults.add)
+    if policy_examples.can_run(faults.messages):
+        policy_examples.run(scope, endpoints, rules, examples, faults.add)
     columns = _columns(draft, faults)
     faults.raise_if_any()
     document = {
@@ -109,6 +127,7 @@ def read(draft: Mapping[str, Any]) -> Content:
         "owner": owner.slug,
         "endpoints": [{"name": e.name, "methods": list(e.methods), "route": e.route} for e in endpoints],
         "rules": [rule.content() for rule in rules],
+        "examples": [example.to_wire() for example in examples],
         "baseline": {key: columns[column] for key, column in BASELINE.items()},
         "expected_result": {key: _plain(columns[column]) for key, column in EXPECTED_RESULT.items()},
         "rollback_note": columns["rollback_note"],
@@ -121,10 +140,20 @@ def read(draft: Mapping[str, Any]) -> Content:
         name=name,
         endpoints=endpoints,
         rules=rules,
+        examples=examples,
         columns=columns,
         text=text,
         digest=hashlib.sha256(text.encode()).hexdigest(),
     )
+
+
+def unchanged(before: Mapping[str, Any], new: Content) -> bool:
+    """Whether a new content says what one said before, which may be from a time when it had fewer fields."""
+    try:
+        rules = [parse_rule(rule).content() for rule in before["rules"]]
+    except Refused:
+        return False
+    return bool({"examples": [], **before, "rules": rules} == json.loads(new.text))
 
 
 def _slug(draft: Mapping[str, Any], field: str, faults: Faults) -> str:

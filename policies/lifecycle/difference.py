@@ -7,6 +7,7 @@ from typing import Any
 
 from policies.lifecycle.content import BASELINE, EXPECTED_RESULT
 from policies.models import Revision
+from policy_client.examples import parse_examples
 from policy_client.rules import KINDS, parse_rule
 from policy_client.rules.wording import listed
 
@@ -33,6 +34,8 @@ def lines(content: Mapping[str, Any] | None, since: Mapping[str, Any] | None = N
         told.append(f"endpoint: {', '.join(endpoint['methods']) or 'any method'} {endpoint['route']}{name}")
     for rule in content["rules"]:
         told += [*_rule(rule), *_anew(known.get((rule["kind"], rule["name"])), rule)]
+    for example in parse_examples(content.get("examples", [])):
+        told.append(f"example: {example.sentence()}")
     told += _block("baseline", content["baseline"], BASELINE)
     told += _block("expected result", content["expected_result"], EXPECTED_RESULT)
     return [*told, f"rollback note: {content['rollback_note']}"]
@@ -62,13 +65,16 @@ def to_parent(revision: Revision) -> list[Line]:
 
 def _rule(rule: Mapping[str, Any]) -> list[str]:
     kind = KINDS[rule["kind"]]
+    # A rule of an older revision may lack fields, which then had what is their default now.
+    read = parse_rule(rule)
+    rule = read.content()
     told = [f"{kind.title.lower()} {rule['name']}"]
     for field, spec in kind.specs().items():
         if field in ("name", "when"):
             continue
         unit = f" {spec.unit}" if spec.unit else ""
         told.append(f"    {spec.label or field}: {_value(rule.get(field))}{unit}")
-    return [*told, *(f"    only when {condition.sentence()}" for condition in parse_rule(rule).when)]
+    return [*told, *(f"    only when {condition.sentence()}" for condition in read.when)]
 
 
 def _anew(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:

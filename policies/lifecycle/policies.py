@@ -56,7 +56,7 @@ def save_policy(policy: Policy, draft: Mapping[str, Any], *, base: int, by: Acto
         locks.hold(new.owner, "owner")
         _refuse_second_name(new, policy)
         _refuse_taken_endpoints(new, policy)
-        if new.digest == newest(policy).digest:
+        if content.unchanged(newest(policy).document(), new):
             return policy, False
         before = _told(policy)
         _write(policy, new, by=by, reason=reason)

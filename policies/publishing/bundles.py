@@ -209,7 +209,7 @@ def _entry(release: Release, inherited: list[dict[str, Any]]) -> dict[str, Any]:
         "endpoints": content["endpoints"],
         "rules": [*rules, *(rule for rule in inherited if (rule["kind"], rule["name"]) not in own)],
         "candidate": None,
-        "examples": [],
+        "examples": content.get("examples", []),
     }
 
 

@@ -51,6 +51,32 @@ def test_a_patch_replaces_lists_whole_and_blocks_by_field(address: str, alice: A
     assert answer.json()["rollback_note"] == draft()["rollback_note"]
 
 
+def example(repeat: int, outcome: str, **expect: Any) -> dict[str, Any]:
+    request = {"method": "POST", "path": "/reports/1/export", "headers": {}, "user": "42"}
+    return {"request": request, "repeat": repeat, "expect": {"outcome": outcome, **expect}}
+
+
+def test_a_failing_example_refuses_the_save_at_its_place(address: str, alice: Api) -> None:
+    examples = [example(10, "allow"), example(11, "deny", rule="per-user", status=429)]
+    saved = alice.patch(address, {"reason": "told by example", "examples": examples}, If_Match='"1"')
+    assert (saved.status_code, saved.json()["revision"], saved.json()["examples"]) == (200, 2, examples)
+    refused = alice.patch(address, {"reason": "more", "rules": [rate_limit(limit=20)]}, If_Match='"2"')
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
+    assert refused.json()["errors"] == {
+        "examples.1": [
+            "Expected deny by per-user with 429 at call 11, but the call was allowed: per-user lets 9 more pass."
+        ]
+    }
+    assert alice.get(address).json()["revision"] == 2
+    too_many = alice.patch(address, {"reason": "more", "examples": [example(10_000, "deny")] * 3}, If_Match='"2"')
+    assert list(too_many.json()["errors"]) == ["examples"]
+    diff = alice.get(f"{address}revisions/2/diff/").json()["lines"]
+    assert [line["text"] for line in diff if line["sign"] == "+"] == [
+        "example: After 9 calls like it, POST /reports/1/export by user 42 is allowed.",
+        "example: After 10 calls like it, POST /reports/1/export by user 42 is denied by per-user with 429.",
+    ]
+
+
 def test_a_put_replaces_the_whole(address: str, alice: Api) -> None:
     answer = alice.put(address, body(name="exports", rules=[rate_limit(limit=3)]), If_Match='"1"')
     assert (answer.status_code, answer.json()["name"], answer.headers["ETag"]) == (200, "exports", '"2"')
