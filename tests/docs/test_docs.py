@@ -1,11 +1,16 @@
 """The documentation is held against the code: its commands parse, its code runs, its links lead somewhere."""
 
+import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 from django.core.management import get_commands, load_command_class
+
+from policies.admin import condition_lines
+from policy_client.rules import parse_rules
+from policy_client.rules.conditions import SUBJECTS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -56,6 +61,19 @@ def test_every_link_leads_to_a_file() -> None:
 @pytest.mark.parametrize(("page", "code"), blocks("python"), ids=lambda value: getattr(value, "name", ""))
 def test_code_in_the_docs_compiles(page: Path, code: str) -> None:
     compile(code, page.name, "exec", dont_inherit=True)
+
+
+def test_rules_in_the_docs_are_ones_that_policies_take() -> None:
+    lists = [json.loads(text) for _, text in blocks("json") if text.startswith('[{"kind"')]
+    kinds = {rule.kind for rules in lists for rule in parse_rules(rules, strict=True)}
+    assert {"quota", "concurrency_limit", "deadline"} <= kinds
+
+
+def test_lines_of_conditions_in_the_docs_are_read() -> None:
+    rows = re.findall(r"^\| ((?:`[^`]+`(?:, )?)+) \| .+ \|$", (ROOT / "docs" / "console.md").read_text(), re.MULTILINE)
+    lines = [line for row in rows for line in re.findall(r"`([^`]+)`", row)]
+    assert "not authenticated" in lines and len(lines) >= len(SUBJECTS)
+    assert {next(iter(condition_lines.read(line))) for line in lines} == set(SUBJECTS)
 
 
 def test_the_endpoint_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch) -> None:
