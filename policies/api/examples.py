@@ -35,6 +35,35 @@ _POLICY: dict[str, Any] = {
     },
     "rollback_note": "Roll back to nothing; exports are unlimited again at once.",
 }
+_EVERY_KIND: dict[str, Any] = {
+    **_POLICY,
+    "name": "report-merge",
+    "reason": "merges are what fills the disk",
+    "endpoints": [{"name": "reports.merge", "methods": ["PUT"], "route": "/reports/{report_id}/merge"}],
+    "rules": [
+        {
+            "kind": "rate_limit",
+            "name": "bursts",
+            "key": ["user"],
+            "limit": 10,
+            "window": 60,
+            "algorithm": "sliding_log",
+            "cost": 2,
+            "when": [{"header": "x-internal", "is": "absent"}, {"query": "format", "in": ["csv", "pdf"]}],
+        },
+        {"kind": "quota", "name": "monthly", "key": ["tenant"], "limit": 10000, "period": "month"},
+        {"kind": "concurrency_limit", "name": "in-flight", "limit": 4, "slot_ttl": 60},
+        {
+            "kind": "request_guard",
+            "name": "bodies",
+            "max_body": 1048576,
+            "require_authenticated": True,
+            "when": [{"path": "report_id", "prefix": ["7"]}],
+        },
+        {"kind": "deadline", "name": "soon", "seconds": 2.5, "when": [{"authenticated": True}, {"method": ["PUT"]}]},
+    ],
+    "examples": [],
+}
 _DEFAULT: dict[str, Any] = {
     **_POLICY,
     "name": "service-default",
@@ -68,7 +97,7 @@ _EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
             "reason": "declared before a policy covers it",
         }
     },
-    "policy.create": {"For endpoints": _POLICY, "A service default": _DEFAULT},
+    "policy.create": {"For endpoints": _POLICY, "Every kind of rule": _EVERY_KIND, "A service default": _DEFAULT},
     "policy.partial_update": {
         "Another limit": {
             "reason": "20 are enough for month end",

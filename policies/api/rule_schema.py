@@ -10,6 +10,7 @@ from policy_client.rules import KINDS
 from policy_client.rules.base import Rule
 from policy_client.rules.conditions import MAX_VALUE_LENGTH, MAX_VALUES, STATES, SUBJECTS
 from policy_client.rules.parts import NAMED_PARTS
+from policy_client.rules.wording import named_thing
 
 _VALUES = {
     "type": "array",
@@ -17,12 +18,16 @@ _VALUES = {
     "minItems": 1,
     "maxItems": MAX_VALUES,
 }
+_NAMES = {part: {"type": "string", "description": f"The {named_thing(part, 'NAME')}."} for part in NAMED_PARTS}
 _CONDITION: dict[str, Any] = {
     "type": "object",
     "description": "A part of the call by its name with one test of it (`is`, `in`, `not_in` or `prefix`); or "
     "`method` or `authenticated` alone.",
     "properties": {
-        **{subject: {"type": "string", "description": f"The name of a {subject}."} for subject in NAMED_PARTS},
+        **{
+            subject: {"type": "string", "description": f"The {named_thing(subject, 'NAME')}."}
+            for subject in NAMED_PARTS
+        },
         "is": {"type": "string", "enum": list(STATES)},
         "in": {**_VALUES, "description": "One of these; not so if the call lacks it."},
         "not_in": {**_VALUES, "description": "None of these; also so if the call lacks it."},

@@ -52,10 +52,19 @@ def between(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> lis
 
 
 def changed_only(compared: list[Line], around: int = 1) -> list[Line]:
-    """The changed lines with `around` unchanged ones about them."""
+    """The changed lines with `around` unchanged ones about them, and with what they are part of."""
     changed = [index for index, line in enumerate(compared) if line.sign != " "]
     near = {index + step for index in changed for step in range(-around, around + 1)}
+    if around:
+        near |= {_heading(compared, index) for index in changed}
     return [line for index, line in enumerate(compared) if index in near]
+
+
+def _heading(compared: list[Line], index: int) -> int:
+    """The line at or above `index` that is not indented: the name of a rule, for one."""
+    while index > 0 and compared[index].text.startswith(" "):
+        index -= 1
+    return index
 
 
 def to_parent(revision: Revision) -> list[Line]:
@@ -72,8 +81,9 @@ def _rule(rule: Mapping[str, Any]) -> list[str]:
     for field, spec in kind.specs().items():
         if field in ("name", "when"):
             continue
-        unit = f" {spec.unit}" if spec.unit else ""
-        told.append(f"    {spec.label or field}: {_value(rule.get(field))}{unit}")
+        value = rule.get(field)
+        unit = f" {spec.unit}" if spec.unit and value is not None else ""
+        told.append(f"    {spec.label or field}: {_value(value)}{unit}")
     return [*told, *(f"    only when {condition.sentence()}" for condition in read.when)]
 
 

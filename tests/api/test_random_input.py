@@ -27,7 +27,15 @@ def bodies(like: dict[str, Any]) -> Any:
     return some.fixed_dictionaries({}, optional={name: some.just(value) | ANYTHING for name, value in like.items()})
 
 
-RULES = some.lists(bodies(rate_limit(burst=None, algorithm="fixed_window", on_missing="ip")) | ANYTHING, max_size=3)
+CONDITION = bodies({"header": "a", "is": "present", "in": ["x"], "method": ["GET"], "authenticated": True})
+RULE = some.one_of(
+    bodies(rate_limit(burst=None, algorithm="fixed_window", on_missing="ip", cost=2)),
+    bodies({"kind": "quota", "name": "q", "key": ["user"], "limit": 9, "period": "week"}),
+    bodies({"kind": "concurrency_limit", "name": "c", "limit": 4, "slot_ttl": 5}),
+    bodies({"kind": "deadline", "name": "d", "seconds": 2.5}),
+    some.lists(CONDITION | ANYTHING, max_size=3).map(lambda when: rate_limit(when=when)),
+)
+RULES = some.lists(RULE | ANYTHING, max_size=3)
 BODIES = {
     "/policies/": bodies({**draft(), "reason": "why"})
     | bodies({**draft(), "reason": "why"}).flatmap(lambda body: RULES.map(lambda rules: {**body, "rules": rules})),

@@ -86,6 +86,29 @@ def test_rules_are_told_apart_by_kind(document: dict[str, Any]) -> None:
     assert (limit["minimum"], limit["maximum"]) == (1, 10**9) and "calls" in limit["description"]
 
 
+CONDITIONS = [
+    ({"header": "x-beta", "is": "present"}, True),
+    ({"attr": "plan", "not_in": ["a", "b"]}, True),
+    ({"method": ["POST"]}, True),
+    ({"authenticated": False}, True),
+    ({}, False),
+    ({"is": "present"}, False),
+    ({"header": "a", "query": "b"}, False),
+    ({"header": "a", "is": "there"}, False),
+    ({"header": "a", "in": []}, False),
+    ({"header": "a", "matches": "x"}, False),
+    ({"method": "POST"}, False),
+]
+
+
+@pytest.mark.parametrize(("condition", "good"), CONDITIONS, ids=str)
+def test_conditions_are_told_as_they_are_read(document: dict[str, Any], condition: dict[str, Any], good: bool) -> None:
+    for kind in KINDS.values():
+        told = document["components"]["schemas"][f"{kind.__name__}Rule"]["properties"]["when"]
+        assert jsonschema.Draft202012Validator(told).is_valid([condition]) is good
+        assert "as if this rule were not there" in told["description"]
+
+
 def test_every_request_body_has_an_example(document: dict[str, Any]) -> None:
     asked = {told["operationId"].replace("_", ".", 1) for _, _, told in operations(document) if "requestBody" in told}
     assert asked == set(examples.operations())
