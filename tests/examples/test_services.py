@@ -32,13 +32,20 @@ SERVICES: dict[str, dict[str, Any]] = {
         "cheap": "/shop/products/7",
         "name": "shop.search",
     },
+    "weather": {
+        "command": ["python", "-m", "examples.flask_weather"],
+        "heavy": ("GET", "/weather/records?year=12"),
+        "cheap": "/weather/stations/7",
+        "name": "weather.records",
+    },
 }
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("data")
-    return {"REPORTS_DATABASE": str(folder / "reports.sqlite3"), "SHOP_DATABASE": str(folder / "shop.sqlite3")}
+    names = ("reports", "shop", "weather")
+    return {f"{name.upper()}_DATABASE": str(folder / f"{name}.sqlite3") for name in names}
 
 
 @pytest.fixture

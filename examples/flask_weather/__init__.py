@@ -1,0 +1,1 @@
+"""A Flask service with one endpoint worth protecting."""
