@@ -10,6 +10,7 @@ Importing this package needs nothing but the standard library.
 
 from policy_client.call import Call, Identity
 from policy_client.client import PolicyClient
+from policy_client.deadline import time_left
 from policy_client.decision import Decision
 from policy_client.default import install
 from policy_client.denied import PolicyDenied
@@ -30,4 +31,5 @@ __all__ = [
     "__version__",
     "install",
     "protect",
+    "time_left",
 ]

@@ -10,8 +10,11 @@ import json
 from typing import NamedTuple
 
 from policy_client.decision import Decision, seconds
+from policy_client.limit import Algorithm
 
 Headers = list[tuple[str, str]]
+
+SLOTS = Algorithm.SLOTS
 
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
@@ -49,11 +52,18 @@ def headers(decision: Decision) -> Headers:
     # What `decision.limits` says, without a value for each: this is on the path of every request.
     now = decision.now
     quotas, states = [], []
-    for limit, (_, used, at) in zip(decision.asked, decision.spent, strict=True):
+    for limit, (ok, used, at) in zip(decision.asked, decision.spent, strict=True):
         if limit.enforced:
-            remaining, _, reset = limit.standing(used, at, now)
-            quotas.append(limit.quota)
-            states.append(f'"{limit.name}";r={remaining};t={seconds(reset)}')
+            remaining, wait, reset = limit.standing(used, at, now)
+            if ok:
+                wait = reset
+            quotas.append(limit.quota if limit.window else limit.policy(now))
+            # Of slots nobody knows when the next one comes free.
+            states.append(
+                f'"{limit.name}";r={remaining};t={seconds(wait)}'
+                if limit.algorithm is not SLOTS
+                else f'"{limit.name}";r={remaining}'
+            )
     if quotas:
         result.append(("RateLimit-Policy", ", ".join(quotas)))
         result.append(("RateLimit", ", ".join(states)))

@@ -7,12 +7,13 @@ their router is decided by path, against the routes that the policies name.
 import asyncio
 import functools
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from contextvars import Token
 from importlib import import_module
 from typing import Any
 
 from policy_client.answer import Headers
+from policy_client.asgi_run import App, AsgiRun, Message, Receive, Send
 from policy_client.call import Call, Identify
 from policy_client.client import PolicyClient
 from policy_client.default import process_client
@@ -21,10 +22,6 @@ from policy_client.request_parts import read_body_headers, read_cookies, read_qu
 from policy_client.visit import Visit, current, wanted
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 KEY = "policy_client.visit"
 
@@ -119,10 +116,19 @@ class PolicyMiddleware:
 
 async def serve(visit: AsgiVisit, ask: str | Entry | None, app: App, receive: Receive, send: Send) -> None:
     """Decide, then answer a denial or let `app` answer with our headers. `ask` is what `Visit.adecide` takes."""
-    if (await visit.adecide(ask)).allowed:
-        headers = encoded(visit.headers())
-        await app(visit.request, receive, functools.partial(_send, send, headers) if headers else send)
+    decision = await visit.adecide(ask)
+    if not decision.allowed:
+        await _refuse(visit, send)
         return
+    headers = encoded(visit.headers())
+    told = functools.partial(_send, send, headers) if headers else send
+    if decision.running is None:
+        await app(visit.request, receive, told)
+    else:
+        await AsgiRun(visit, decision.running, receive, told, functools.partial(_refuse, visit, send)).serve(app)
+
+
+async def _refuse(visit: AsgiVisit, send: Send) -> None:
     answer = visit.answer()
     await send({"type": "http.response.start", "status": answer.status, "headers": encoded(answer.headers)})
     await send({"type": "http.response.body", "body": answer.body})

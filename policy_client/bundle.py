@@ -61,6 +61,17 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A revision that is decided on every call beside the one in force, as if alone, and never denies."""
+
+    revision: int
+    rules: tuple[Rule, ...]
+
+    def to_wire(self) -> dict[str, Any]:
+        return {"revision": self.revision, "rules": [rule.to_wire() for rule in self.rules]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """One entry of a bundle. A service's entry without endpoints holds for all that no other entry names."""
 
@@ -71,6 +82,7 @@ class Policy:
     scope: str
     endpoints: tuple[Endpoint, ...]
     rules: tuple[Rule, ...]
+    candidate: Candidate | None = None
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -81,6 +93,7 @@ class Policy:
             "scope": self.scope,
             "endpoints": [endpoint.to_wire() for endpoint in self.endpoints],
             "rules": [rule.to_wire() for rule in self.rules],
+            "candidate": self.candidate.to_wire() if self.candidate else None,
         }
 
 
@@ -125,6 +138,13 @@ class _Head:
     revision: int = integer(1, 10**9, label="Revision")
     owner: str = text(label="Owner", default="", max_length=200)
     scope: str = text(label="Scope", default="endpoint", max_length=20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CandidateHead:
+    """The plain field of a candidate."""
+
+    revision: int = integer(1, 10**9, label="Revision")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,11 +304,26 @@ def parse_policy(data: Any, path: str = "", *, strict: bool = False) -> Policy:
         rules = parse_rules(data.get("rules"), path_join(path, "rules"), strict=strict)
     except Refused as refused:
         errors.update(refused.errors)
+    candidate = _candidate(data.get("candidate"), path_join(path, "candidate"), errors)
     if not errors and not endpoints and head["scope"] == "endpoint":
         errors[path_join(path, "endpoints")] = ["A policy of scope endpoint needs at least one."]
     if errors:
         raise Refused(errors)
-    return Policy(**head, endpoints=endpoints, rules=rules)
+    return Policy(**head, endpoints=endpoints, rules=rules, candidate=candidate)
+
+
+def _candidate(data: Any, path: str, errors: Errors) -> Candidate | None:
+    if data is None:
+        return None
+    head = read_fields(_CandidateHead, data, path, errors, strict=False, also=("rules",))
+    if not isinstance(data, Mapping):
+        return None
+    try:
+        rules = parse_rules(data.get("rules"), path_join(path, "rules"))
+    except Refused as refused:
+        errors.update(refused.errors)
+        return None
+    return None if errors else Candidate(revision=head["revision"], rules=rules)
 
 
 def parse_endpoints(data: Any, path: str = "endpoints", *, strict: bool = False) -> tuple[Endpoint, ...]:

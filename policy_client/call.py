@@ -30,6 +30,8 @@ class Call:
     `endpoint` is the name that a decorator gave, which beats the route. `route` is the template without host, query
     and mount prefix; parameters may be written in the framework's own way. `headers` has lower-case names. `ip` is the
     address of the client after trusted proxies. `path_params`, `query`, `cookies` and `attributes` map names to values.
+    `cost` is what the service says that the call costs, None where it says nothing. `finishes`: whoever decides the
+    call will tell how it ended, by `Decision.finish`.
     """
 
     __slots__ = (
@@ -39,7 +41,9 @@ class Call:
         "content_length",
         "content_type",
         "cookies",
+        "cost",
         "endpoint",
+        "finishes",
         "headers",
         "ip",
         "method",
@@ -70,6 +74,7 @@ class Call:
         attributes: Mapping[str, Any] = NOTHING,
         content_length: int | None = None,
         content_type: str | None = None,
+        cost: int | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.method = method
@@ -87,3 +92,5 @@ class Call:
         self.attributes = attributes
         self.content_length = content_length
         self.content_type = content_type
+        self.cost = cost
+        self.finishes = False

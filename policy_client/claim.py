@@ -1,103 +1,55 @@
-"""What is asked of a store for one call, and what it answers.
-
-Times are whole microseconds since the epoch. A token bucket is kept as its level, in calls times window, and the
-moment of that level; a fixed window as its number and the calls in it. Neither depends on the limit, so a limit can
-change and what was used stays used.
-"""
+"""What is asked of a store for one call, and what it answers. Times are whole microseconds since the epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-SECOND = 1_000_000
-
-_new = tuple.__new__
+from policy_client.limit import Counter, Limit
 
 Key = tuple[str, ...]
 """(family, *subject)."""
-
-
-class Standing(NamedTuple):
-    """Where a limit stands. `remaining`: calls that would pass now. `retry_after`: µs until one would pass, 0 if one
-    passes now. `reset`: µs until `remaining` next grows, 0 if it cannot."""
-
-    remaining: int
-    retry_after: int
-    reset: int
-
-
-class Limit(NamedTuple):
-    """The numbers of a rate limit. `window` is in seconds; `denial` is the detail of a denial by it, `quota` what
-    the header RateLimit-Policy says of it."""
-
-    name: str
-    limit: int
-    window: int
-    burst: int
-    fixed: bool
-    enforced: bool
-    denial: str = ""
-    quota: str = ""
-
-    def standing(self, used: int, at: int, now: int) -> Standing:
-        """What `used` units at `at` mean, for which see Counter."""
-        window = self.window * SECOND
-        if self.fixed:
-            remaining = max(0, self.limit - used)
-            reset = (at + 1) * window - now if used else 0
-            return _new(Standing, (remaining, 0 if remaining else reset, reset))
-        free = self.burst * window - used
-        remaining = free // window
-        # A clock that went back: time stands still for this counter until the clock is where it was.
-        reset = at - now - (free - (remaining + 1) * window) // self.limit if used else 0
-        return _new(Standing, (remaining, 0 if remaining else reset, reset))
-
-
-class Counter:
-    """The counters of one rule: all that a store needs to know but the subject. Made once per bundle.
-
-    A counter is kept in units, of which a call costs `charge` and `ceiling` can be used: calls for a fixed window;
-    calls times window for a token bucket, from which `limit` units leak per µs. `window` is in µs. `family` is the
-    text that all keys of this rule begin with, and `group` one that all rules of an entry share.
-    """
-
-    __slots__ = ("ceiling", "charge", "enforced", "family", "fixed", "group", "limit", "name", "window")
-
-    def __init__(self, limit: Limit, *, group: str, family: str) -> None:
-        self.name = limit.name
-        self.limit = limit.limit
-        self.fixed = limit.fixed
-        self.enforced = limit.enforced
-        self.window = limit.window * SECOND
-        self.charge = 1 if limit.fixed else self.window
-        self.ceiling = (limit.limit if limit.fixed else limit.burst) * self.charge
-        self.group = group
-        self.family = family
-
 
 Take = tuple[Counter, Key]
 """One counter that a call asks."""
 
 Spent = tuple[bool, int, int]
-"""What became of one take: whether this limit lets the call pass, the units used now (with this call, if it was
-charged), and the moment (token bucket) or number of the window (fixed window) for which that holds."""
+"""What became of one take: whether this limit lets the call pass; the units used now (with this call, if it was
+charged); and `at`, which is for a token bucket the moment and for a window or period the number for which that holds,
+for a sliding log the moment from which on enough has left it, and for slots the store's time."""
 
-
-Usage = tuple[bool, int, Sequence[Spent]]
-"""What the store says: whether every limit lets the call pass, the store's time in µs, and a Spent for each take."""
+Usage = tuple[bool, int, Sequence[Spent], Any]
+"""What the store says: whether every limit lets the call pass, the store's time in µs, and a Spent for each take; last
+the Usage of the candidate's claim, None without one."""
 
 
 class Claim:
     """All that one call asks of the store, in one step. The next call of the same caller has the same one.
 
     The enforced takes are one set: they are charged only if all of them let the call pass. A shadow take is charged
-    only if that set let it pass and it would, too. The rest is for the decision alone: the policy's `entry`, the limits
-    that are `asked`, one per take, the names of all rules that `judged`, and of shadow guards that `would_deny`.
-    `packed` is a store's: what it makes of a claim, with itself before it, so that it is made but once.
+    only if that set let it pass and it would, too. `beside` is the claim of the policy's candidate, which the store
+    takes in the same step, as if alone. `holder` is whose the slots are, fresh for each call that asks for some.
+
+    The rest is for the decision alone: the policy's `entry`, the limits that are `asked`, one per take, the names of
+    all rules that `judged`, and of shadow guards that `would_deny`; `settled` is what was decided before the store was
+    asked, for this claim or (`settled_beside`) for the candidate's. `packed` is a store's: what it makes of a claim,
+    with itself before it, so that it is made but once; a copy has it from its `origin`.
     """
 
-    __slots__ = ("asked", "entry", "judged", "packed", "takes", "would_deny")
+    __slots__ = (
+        "asked",
+        "beside",
+        "entry",
+        "holder",
+        "judged",
+        "origin",
+        "packed",
+        "settled",
+        "settled_beside",
+        "slots",
+        "takes",
+        "would_deny",
+    )
 
     def __init__(
         self,
@@ -112,4 +64,52 @@ class Claim:
         self.would_deny = would_deny
         self.asked = asked
         self.judged = judged
-        self.packed: tuple[object, bytes] | None = None
+        self.slots = any(counter.slots for counter, _ in takes)
+        self.holder = b""
+        self.beside: Claim | None = None
+        self.settled: Any = None
+        self.settled_beside: Any = None
+        self.origin: Claim | None = None
+        self.packed: tuple[object, Any] | None = None
+
+    def copy(self) -> Claim:
+        """The same claim for one call, with what is that call's alone still to be set."""
+        claim = Claim.__new__(Claim)
+        claim.takes, claim.entry, claim.asked, claim.judged = self.takes, self.entry, self.asked, self.judged
+        claim.would_deny, claim.slots, claim.holder = self.would_deny, self.slots, self.holder
+        claim.beside, claim.settled, claim.settled_beside = self.beside, self.settled, self.settled_beside
+        claim.origin, claim.packed = self.origin or self, None
+        return claim
+
+    @property
+    def every_take(self) -> Sequence[Take]:
+        """The takes, then those of the candidate."""
+        return self.takes if self.beside is None else [*self.takes, *self.beside.takes]
+
+    def slots_held(self, usage: Usage) -> list[Take]:
+        """The slots that this call holds, once the store has taken the claim."""
+        held: list[Take] = []
+        for claim, (_, _, spent, _) in ((self, usage), (self.beside, usage[3])) if self.beside else ((self, usage),):
+            if claim is None or not claim.slots:
+                continue
+            refused = any(
+                not ok and counter.enforced for (counter, _), (ok, _, _) in zip(claim.takes, spent, strict=True)
+            )
+            if not refused:
+                held += [take for take, (ok, _, _) in zip(claim.takes, spent, strict=True) if ok and take[0].slots]
+        return held
+
+
+class Slots:
+    """Slots that a call holds: `takes` of concurrency limits, in the name of `holder`."""
+
+    __slots__ = ("__weakref__", "holder", "takes")
+
+    def __init__(self, holder: bytes, takes: Sequence[Take]) -> None:
+        self.holder = holder
+        self.takes = takes
+
+    @property
+    def seconds(self) -> float:
+        """How long they are held without being renewed."""
+        return min(counter.window for counter, _ in self.takes) / 1_000_000

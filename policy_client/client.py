@@ -13,13 +13,16 @@ from typing import Self
 from weakref import WeakSet
 
 from policy_client.call import Call, Identify
-from policy_client.claim import Claim, Usage
+from policy_client.claim import Claim, Slots, Usage
 from policy_client.decision import Decision, allow, conclude, prepare, store_failed
 from policy_client.errors import StoreFailed
 from policy_client.identity import TrustedProxies
+from policy_client.keeper import Keeper
 from policy_client.options import Mode, Options
 from policy_client.plan import Entry
 from policy_client.refresh import Refresher
+from policy_client.rules.keyed import MAX_LIMIT
+from policy_client.running import Running
 from policy_client.snapshot import Snapshot
 from policy_client.source import Source, open_source
 from policy_client.status import Health, Status
@@ -27,6 +30,9 @@ from policy_client.stores import Store, open_store
 from policy_client.telemetry import Counters, Reporter, by_rule, rfc3339
 from policy_client.version import __version__
 from policy_client.worker import Worker
+
+RUNS = ("within_limits", "store_failed")
+"""Reasons for which a call is let pass while rules that judge it as it runs still hold."""
 
 logger = logging.getLogger("policy_client")
 
@@ -54,7 +60,10 @@ class PolicyClient:
         self._off = source is None or options.mode is Mode.OFF
         self._store = store
         self._clock = clock
+        # Spans are measured by a clock that is never set, or by the one that a test moves.
+        self._monotonic = time.monotonic if clock is time.time else clock
         self._health = Health(lambda: store.degraded)
+        self.keeper = Keeper(store, lost=self._health.slots_lost)
         self._counters = Counters()
         self._starting = threading.Lock()
         self._talking = threading.Lock()
@@ -92,17 +101,20 @@ class PolicyClient:
         return cls(source, store, options=options, identify=identify)
 
     def decide(self, call: Call, entry: Entry | None = None) -> Decision:
-        """Decide one call and count it. `entry` saves the look-up for whoever has asked `entry_for`. Never raises."""
+        """Decide one call and count it. `entry` saves the look-up for whoever has asked `entry_for`. Never raises.
+
+        Where the policy limits how many calls run at once, call `finish()` on the decision when this one is over.
+        """
         try:
             now = self._clock()
             claim = self._prepare(call, entry, now)
             if isinstance(claim, Decision):
-                return self._done(claim, call, now)
+                return self._done(claim, call, now, entry)
             try:
                 usage = self._store.take(claim)
             except StoreFailed as failed:
-                return self._done(self._without_store(claim, failed), call, now)
-            return self._counted(claim, usage, now)
+                return self._done(self._without_store(claim, failed), call, now, claim.entry)
+            return self._counted(claim, usage, call, now)
         except Exception as error:
             return self.stumbled(error)
 
@@ -112,12 +124,12 @@ class PolicyClient:
             now = self._clock()
             claim = self._prepare(call, entry, now)
             if isinstance(claim, Decision):
-                return self._done(claim, call, now)
+                return self._done(claim, call, now, entry)
             try:
                 usage = await self._store.atake(claim)
             except StoreFailed as failed:
-                return self._done(self._without_store(claim, failed), call, now)
-            return self._counted(claim, usage, now)
+                return self._done(self._without_store(claim, failed), call, now, claim.entry)
+            return self._counted(claim, usage, call, now)
         except Exception as error:
             return self.stumbled(error)
 
@@ -178,7 +190,7 @@ class PolicyClient:
         success = self._refresher.last_success if self._refresher is not None else None
         bundle = held.bundle if held is not None else None
         if held is not None:
-            self._health.forget_known(held.plan)
+            self._health.look_at(held.plan)
         return Status(
             mode=self._mode(),
             instance=self.instance,
@@ -209,6 +221,36 @@ class PolicyClient:
         """An adapter's report that `identify` or the framework raised; the call goes on without an identity."""
         self._health.identity_failed(error)
 
+    def record(self, decision: Decision, now: float) -> None:
+        """Count a call that is over; `now` is when it was decided."""
+        self._counters.record(decision, now)
+
+    def release(self, slots: Slots) -> None:
+        """Give slots back, now; where the store does not answer, they lapse by themselves. Never raises."""
+        if self.keeper.drop(slots):
+            try:
+                self._store.release(slots)
+            except StoreFailed as failed:
+                self._health.store_failed(failed)
+
+    async def arelease(self, slots: Slots) -> None:
+        if self.keeper.drop(slots):
+            try:
+                await self._store.arelease(slots)
+            except StoreFailed as failed:
+                self._health.store_failed(failed)
+
+    def cost_of(self, cost: Callable[[Call], int], call: Call) -> int | None:
+        """What the service says that a call costs; None, and the trouble is told, where that is no cost."""
+        try:
+            said = cost(call)
+            if isinstance(said, bool) or not isinstance(said, int) or not 1 <= said <= MAX_LIMIT:
+                raise ValueError(f"it is {said!r:.40}, not a whole number from 1 on")
+        except Exception as error:
+            self._health.cost_failed(error)
+            return None
+        return said
+
     def stumbled(self, error: Exception) -> Decision:
         """What a call gets that could not be decided for trouble of ours: it passes, and the trouble is told."""
         self._health.stumbled(error)
@@ -225,19 +267,46 @@ class PolicyClient:
             return allow("no_bundle")
         return prepare(held.plan, call, now, entry)
 
-    def _counted(self, claim: Claim, usage: Usage, now: float) -> Decision:
+    def _counted(self, claim: Claim, usage: Usage, call: Call, now: float) -> Decision:
         if self._health.store_trouble is not None:
             self._health.store_answered()
         decision = conclude(claim, usage, now)
         entry = claim.entry
+        if claim.slots or not entry.plain:
+            return self._started_running(decision, claim, usage, call, now)
         if usage[0] and claim.judged is entry.judged and not claim.would_deny:
             self._counters.passed(entry, now)
         else:
             self._counters.record(decision, now)
         return decision
 
-    def _done(self, decision: Decision, call: Call, now: float) -> Decision:
+    def _started_running(self, decision: Decision, claim: Claim, usage: Usage, call: Call, now: float) -> Decision:
+        """The decision, with what goes on while the call runs."""
+        held = claim.slots_held(usage)
+        slots = Slots(claim.holder, held) if held else None
+        if not decision.allowed:
+            if slots is not None:
+                self.keeper.give_back(slots)  # the candidate's: what is denied runs for nobody
+            slots = None
+        elif slots is not None or claim.entry.late:
+            return self._with_running(decision, claim.entry, call, slots, now)
         self._counters.record(decision, now)
+        return decision
+
+    def _with_running(self, decision: Decision, entry: Entry, call: Call, slots: Slots | None, now: float) -> Decision:
+        running = Running(self, decision, entry, call, slots, now, self._monotonic)
+        if not running.counts_late:
+            self._counters.record(decision, now)
+        return decision._replace(running=running)
+
+    def _done(self, decision: Decision, call: Call, now: float, entry: Entry | None = None) -> Decision:
+        """A decision for which the store was not asked, or did not answer."""
+        if entry is None and decision.allowed:
+            entry = self.entry_for(call.endpoint, call.method, call.route)
+        if entry is not None and entry.late and decision.reason in RUNS:
+            decision = self._with_running(decision, entry, call, None, now)
+        else:
+            self._counters.record(decision, now)
         if decision.reason == "unknown_endpoint" and call.endpoint is not None:
             self._health.unknown_name(call.endpoint)
         return decision
@@ -279,6 +348,7 @@ class PolicyClient:
         self._talking = threading.Lock()
         self._started = False
         self._counters = Counters()
+        self.keeper.after_fork()
         if self._source is not None and self._worker is not None:
             self._source.close()
             self._reporter = Reporter(self._source)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from policy_client.bundle import Switch
 from policy_client.call import Call
-from policy_client.claim import SECOND, Claim, Limit, Spent, Usage
+from policy_client.claim import Claim, Spent, Usage
+from policy_client.limit import SECOND, Limit
 from policy_client.plan import Entry, Plan, compile
 
 __all__ = ["Decision", "Entry", "LimitState", "Plan", "compile", "conclude", "prepare", "store_failed"]
@@ -39,7 +40,8 @@ os.register_at_fork(after_in_child=_new_process)
 class LimitState(NamedTuple):
     """Where one enforced limit stands after a call.
 
-    `limit` per `window` seconds; `remaining` calls now; `reset` whole seconds until `remaining` grows, 0 if it cannot.
+    `limit` per `window` seconds (of a month 0, of slots what one lapses after); `remaining` calls now; `reset` whole
+    seconds until `remaining` grows, 0 if it cannot or nobody knows.
     """
 
     rule: str
@@ -53,10 +55,12 @@ class Decision(NamedTuple):
     """What was decided about a call and why. A tuple, because one is made per call.
 
     `outcome` is allow or deny. `reason` is within_limits, limit_exceeded, guard, switch_block, switch_bypass,
-    no_policy, unknown_endpoint, no_bundle, store_failed or mode_off. `policy` is a reference, `rule` the name of the
-    rule that denied. `retry_after` is in seconds. `violated` names the enforced rules that denied, `would_deny` the
-    shadow rules that would have, `judged` all rules that were looked at. `headers` belong to a denial's answer.
-    `asked` and `spent` are the limits and what the store said of each at `now`; read them as `limits`.
+    deadline, no_policy, unknown_endpoint, no_bundle, store_failed or mode_off. `policy` is a reference, `rule` the
+    name of the rule that denied. `retry_after` is in seconds. `violated` names the enforced rules that denied,
+    `would_deny` the shadow rules that would have, `judged` all rules that were looked at. `headers` belong to a
+    denial's answer.
+    `asked` and `spent` are the limits and what the store said of each at `now`; read them as `limits`. `candidate` is
+    what the policy's candidate would have decided, and `running` what goes on while the call runs.
     """
 
     outcome: str
@@ -76,6 +80,18 @@ class Decision(NamedTuple):
     asked: tuple[Limit, ...] = ()
     spent: Sequence[Spent] = ()
     now: int = 0
+    candidate: Decision | None = None
+    running: Any = None
+
+    def finish(self) -> None:
+        """For whoever decides by hand: the call is over, so slots that it held are given back. Never raises."""
+        if self.running is not None:
+            self.running.finish()
+
+    async def afinish(self) -> None:
+        """`finish` for coroutines."""
+        if self.running is not None:
+            await self.running.afinish()
 
     @property
     def decision_id(self) -> str:
@@ -126,15 +142,31 @@ def prepare(plan: Plan, call: Call, now: float, entry: Entry | None = None) -> C
         switched = _switched(entry, now)
         if switched is not None:
             return switched
+    judged = _judge(entry, call)
+    return judged if entry.candidate is None else _beside(entry, judged, _judge(entry.candidate, call))
+
+
+def _judge(entry: Entry, call: Call) -> Claim | Decision:
+    """The guards as listed, then what the limits ask."""
     would_deny: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     if entry.guards:
         guarded = _guarded(entry, call)
         if isinstance(guarded, Decision):
             return guarded
-        would_deny = guarded
-    claim = entry.claim(entry.subject(call))
+        would_deny, absent = guarded
+    subject = entry.subject(call)
+    claim = entry.claim(subject) if call.cost is None else entry.claim(subject, call.cost)
     if claim is not None:
-        return Claim(claim.takes, entry, would_deny, claim.asked, claim.judged) if would_deny else claim
+        if not (would_deny or absent or claim.slots):
+            return claim
+        claim = claim.copy()
+        claim.would_deny = would_deny
+        if absent:
+            claim.judged = tuple(name for name in claim.judged if name not in absent)
+        if claim.slots:
+            claim.holder = f"{_process}-{next(_serial)}".encode()
+        return claim
     return Decision(
         ALLOW,
         entry.reason,
@@ -142,9 +174,26 @@ def prepare(plan: Plan, call: Call, now: float, entry: Entry | None = None) -> C
         next(_serial),
         entry.policy,
         would_deny=would_deny,
-        judged=tuple(guard.name for guard in entry.guards),
+        judged=tuple(guard.rule.name for guard in entry.guards if guard.rule.name not in absent),
         bundle_version=entry.version,
     )
+
+
+def _beside(entry: Entry, own: Claim | Decision, other: Claim | Decision) -> Claim | Decision:
+    """Both in one step of the store, where it needs to be asked at all."""
+    if isinstance(own, Decision) and isinstance(other, Decision):
+        return own._replace(candidate=other)
+    if isinstance(own, Decision):
+        assert isinstance(other, Claim)
+        claim = Claim((), entry)
+        claim.settled, claim.beside, claim.holder = own, other, other.holder
+        return claim
+    claim = own.copy()
+    if isinstance(other, Decision):
+        claim.settled_beside = other
+    else:
+        claim.beside, claim.holder = other, own.holder or other.holder
+    return claim
 
 
 def _switched(entry: Entry, now: float) -> Decision | None:
@@ -174,37 +223,46 @@ def _blocked(entry: Entry, switch: Switch) -> Decision:
     )
 
 
-def _guarded(entry: Entry, call: Call) -> Decision | tuple[str, ...]:
-    """The denial of the first enforced guard that refuses, else the names of shadow guards that would."""
+def _guarded(entry: Entry, call: Call) -> Decision | tuple[tuple[str, ...], tuple[str, ...]]:
+    """The denial of the first enforced guard that refuses, else the names of shadow guards that would, and of those
+    that are not there for this call."""
     would_deny: list[str] = []
+    absent: list[str] = []
     for position, guard in enumerate(entry.guards):
-        violation = guard.violation(call)
+        rule = guard.rule
+        if rule.when and not rule.applies(call):
+            absent.append(rule.name)
+            continue
+        violation = rule.violation(call)
         if violation is None:
             continue
-        if guard.mode == "shadow" or entry.shadow:
-            would_deny.append(guard.name)
+        if not guard.enforces(call):
+            would_deny.append(rule.name)
             continue
+        judged = (seen.rule.name for seen in entry.guards[: position + 1])
         return Decision(
             DENY,
             "guard",
             _process,
             next(_serial),
             entry.policy,
-            guard.name,
+            rule.name,
             status=violation.status,
             detail=violation.detail,
-            violated=(guard.name,),
+            violated=(rule.name,),
             would_deny=tuple(would_deny),
-            judged=tuple(seen.name for seen in entry.guards[: position + 1]),
+            judged=tuple(name for name in judged if name not in absent),
             bundle_version=entry.version,
             headers=violation.headers,
         )
-    return tuple(would_deny)
+    return tuple(would_deny), tuple(absent)
 
 
 def conclude(claim: Claim, usage: Usage, now: float) -> Decision:
     """The decision, once the store has taken the claim."""
-    every, at, spent = usage
+    every, at, spent, _ = usage
+    if claim.beside is not None or claim.settled_beside is not None:
+        return _with_candidate(claim, usage, now)
     if not every:
         return _exceeded(claim, usage)
     entry = claim.entry
@@ -213,9 +271,22 @@ def conclude(claim: Claim, usage: Usage, now: float) -> Decision:
         Decision,
         (
             *(ALLOW, "within_limits", _process, next(_serial), entry.policy, None, 200, None, "", ()),
-            *(claim.would_deny, claim.judged, entry.version, (), claim.asked, spent, at),
+            *(claim.would_deny, claim.judged, entry.version, (), claim.asked, spent, at, None, None),
         ),
     )
+
+
+def _with_candidate(claim: Claim, usage: Usage, now: float) -> Decision:
+    beside, other = claim.beside, claim.settled_beside
+    if beside is not None:
+        other = conclude(beside, usage[3], now)
+    if claim.settled is not None:
+        decided: Decision = claim.settled
+    else:
+        own = claim.copy()
+        own.beside = own.settled_beside = None
+        decided = conclude(own, usage, now)
+    return decided._replace(candidate=other)
 
 
 def _exceeded(claim: Claim, usage: Usage) -> Decision:
@@ -223,7 +294,7 @@ def _exceeded(claim: Claim, usage: Usage) -> Decision:
     shadow = list(claim.would_deny)
     explains: Limit | None = None
     longest = 0
-    _, now, spent = usage
+    _, now, spent, _ = usage
     for limit, (ok, used, at) in zip(claim.asked, spent, strict=True):
         if ok:
             continue
@@ -231,7 +302,8 @@ def _exceeded(claim: Claim, usage: Usage) -> Decision:
             shadow.append(limit.name)
             continue
         violated.append(limit.name)
-        retry_after = max(1, seconds(limit.standing(used, at, now).retry_after))
+        # What costs more than there ever is will not pass however long one waits.
+        retry_after = max(1, seconds(limit.standing(used, at, now).retry_after)) if limit.possible else _NEVER
         if retry_after > longest:
             longest, explains = retry_after, limit
     decision = Decision(
@@ -253,16 +325,27 @@ def _exceeded(claim: Claim, usage: Usage) -> Decision:
         outcome=DENY,
         reason="limit_exceeded",
         rule=explains.name,
-        status=429,
-        retry_after=longest,
-        detail=explains.denial,
+        status=explains.status,
+        retry_after=None if longest == _NEVER else longest,
+        detail=explains.denial if explains.possible else _too_dear(explains),
         violated=tuple(violated),
     )
 
 
+_NEVER = 10**12
+
+
+def _too_dear(limit: Limit) -> str:
+    return f"This call costs {limit.cost:,}, more than the {limit.burst:,} that {limit.name} ever lets pass at once."
+
+
 def store_failed(claim: Claim, now: float) -> Decision:
     """The decision where the store did not answer: the call passes, and no limits are told."""
+    if claim.settled is not None:
+        settled: Decision = claim.settled
+        return settled
     entry = claim.entry
+    guards = {guard.rule.name for guard in entry.guards}
     return Decision(
         ALLOW,
         "store_failed",
@@ -270,6 +353,6 @@ def store_failed(claim: Claim, now: float) -> Decision:
         next(_serial),
         entry.policy,
         would_deny=claim.would_deny,
-        judged=tuple(guard.name for guard in entry.guards),
+        judged=tuple(name for name in claim.judged if name in guards),
         bundle_version=entry.version,
     )

@@ -20,7 +20,7 @@ from policy_client.call import Identify
 from policy_client.client import PolicyClient
 from policy_client.decision import Decision
 from policy_client.default import default_client, process_client
-from policy_client.views import Protection, about
+from policy_client.views import Cost, Protection, about
 from policy_client.visit import Ask, Visit
 from policy_client.wsgi import KEY, App, Environ, StartResponse, WsgiVisit, decoded, refuse, run
 
@@ -118,9 +118,9 @@ class FlaskVisit(WsgiVisit):
     def subject(self) -> Any:
         return self.request if self.asked is None else self.asked
 
-    async def aask(self, client: PolicyClient, ask: Ask) -> Decision:
+    async def aask(self, client: PolicyClient, ask: Ask, cost: Cost | None = None) -> Decision:
         """Flask runs a coroutine in an event loop of its own, which has nobody else to wait for us."""
-        return self.ask(client, ask)
+        return self.ask(client, ask, cost)
 
     async def adecide(self, ask: Ask) -> Decision:
         return self.decide(ask)

@@ -12,13 +12,16 @@ from typing import Any
 from policy_client.call import Call
 from policy_client.claim import Key
 from policy_client.errors import Misconfigured
-from policy_client.rules import RateLimit
+from policy_client.rules.keyed import Keyed
 from policy_client.rules.parts import SIMPLE_PARTS
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 Reader = Callable[[Call], Any]
+
+PRESENT = ("=", "#")
+"""How the text of a part begins that a call has."""
 
 MAX_VALUE = 64
 """Longer values are kept as their hash, so that nobody can fill the memory with one call."""
@@ -93,7 +96,7 @@ class TrustedProxies:
         return client
 
 
-def subject(rule: RateLimit, call: Call) -> Key | None:
+def subject(rule: Keyed, call: Call) -> Key | None:
     """Whose counter of this rule a call uses; None if the rule does not apply to it.
 
     Different values make different subjects, whatever characters they have: each part says by its first character

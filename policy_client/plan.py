@@ -2,45 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from functools import lru_cache
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from policy_client.bundle import Bundle, Endpoint, Policy, Switch
 from policy_client.call import Call
-from policy_client.claim import Claim, Counter, Limit, Take
-from policy_client.identity import part_reader
+from policy_client.claim import Claim
+from policy_client.claims import Claims, Counted, Fact
 from policy_client.match import METHODS, Match, Matcher
-from policy_client.rules import RateLimit, RequestGuard
-from policy_client.rules.rate_limit import FIXED_WINDOW
-from policy_client.rules.wording import duration, plural
+from policy_client.rollout import NEEDS as ROLLOUT_NEEDS
+from policy_client.rollout import caller_of, is_inside
+from policy_client.rules import Deadline, RequestGuard, Rule
+from policy_client.rules.keyed import Keyed
 
 Mode = Literal["enforce", "shadow", "off"]
 
-_MAX_REMEMBERED = 10_000
-_MAX_CLAIMS = 250
-"""Callers of an entry whose claims are kept, at less than a kilobyte each."""
+ENFORCED = "enforced"
+CANDIDATE = "candidate"
 
-Keyed = tuple[Counter, RateLimit]
-"""A counter with the rule that says whose it is."""
+_MAX_REMEMBERED = 10_000
+
+
+R = TypeVar("R", bound=Rule)
+
+
+class Judge(NamedTuple, Generic[R]):
+    """A rule that looks at a call without counting; `reference` is that of the policy which it came from."""
+
+    rule: R
+    enforced: bool
+    reference: str
+
+    def enforces(self, call: Call) -> bool:
+        """Whether it may deny this call; outside of its rollout a rule is in shadow."""
+        percent = self.rule.rollout
+        return self.enforced and (percent >= 100 or is_inside(self.reference, caller_of(call), percent))
 
 
 class Entry:
     """The policy of an endpoint, ready for calls; also what stands for "no policy" and "unknown endpoint".
 
     `needs` has the parts of a call that are looked at ("user", "ip", "header:x-client", "authenticated", …), so that
-    an adapter need not find out the others. `reason` is why a call passes that has nothing to count.
+    an adapter need not find out the others. `reason` is why a call passes that has nothing to count. `late`: some rule
+    judges while the call runs. `candidate` is the entry of the revision that is decided beside this one, and `plain`
+    says that there is neither. `had` and `lacked` are the parts of identities that calls were found to have or not.
 
-    `claim(subject(call))` is what a call asks of the store, None if no limit applies to it. Claims of the latest
-    callers are kept, because most call again.
+    `claim(subject(call))` is what a call asks of the store, None if no limit applies to it.
     """
 
     __slots__ = (
+        "bodies",
+        "candidate",
         "claim",
+        "deadlines",
         "guards",
+        "had",
         "judged",
+        "lacked",
+        "late",
         "limits",
         "needs",
+        "plain",
         "policy",
         "reason",
         "shadow",
@@ -49,6 +71,11 @@ class Entry:
         "version",
     )
 
+    late: bool
+    needs: frozenset[str]
+    claim: Callable[..., Claim | None]
+    subject: Fact
+
     def __init__(
         self,
         *,
@@ -56,63 +83,29 @@ class Entry:
         switches: tuple[Switch, ...],
         reason: str = "within_limits",
         policy: str | None = None,
-        guards: tuple[RequestGuard, ...] = (),
-        limits: tuple[Limit, ...] = (),
-        keyed: Sequence[Keyed] = (),
-        needs: frozenset[str] = frozenset(),
+        rules: Sequence[Rule] = (),
+        counted: Sequence[Counted] = (),
+        candidate: Entry | None = None,
         shadow: bool = False,
     ) -> None:
         self.version = version
         self.switches = switches
         self.reason = reason
         self.policy = policy
-        self.guards = guards
-        self.limits = limits
-        self.needs = needs
+        self.guards = _judges(RequestGuard, rules, policy, shadow=shadow)
+        self.deadlines = _judges(Deadline, rules, policy, shadow=shadow)
+        self.bodies = tuple(guard for guard in self.guards if guard.rule.max_body is not None)
+        self.limits = tuple(one.limit for one in counted)
+        self.late = bool(self.deadlines or self.bodies or (candidate and candidate.late))
+        self.candidate = candidate
+        self.needs = _needs(rules) | (candidate.needs if candidate else frozenset())
         self.shadow = shadow
-        self.judged = (*(guard.name for guard in guards), *(limit.name for limit in limits))
-        # In the order of their first mention: what of a call says whose the counters are.
-        parts = dict.fromkeys((part, rule.on_missing) for _, rule in keyed for part in rule.key)
-        self.subject = _subject_reader([part_reader(*part) for part in parts])
-        self.claim = lru_cache(_MAX_CLAIMS)(_Claims(self, keyed, list(parts)).claim)
-
-
-class _Claims:
-    """Makes the claims of an entry's calls. `parts` is what a subject consists of."""
-
-    def __init__(self, entry: Entry, keyed: Sequence[Keyed], parts: list[tuple[str, str]]) -> None:
-        self._entry = entry
-        self._alone = len(parts) == 1
-        self._counters = [
-            (counter, limit, [parts.index((part, rule.on_missing)) for part in rule.key])
-            for (counter, rule), limit in zip(keyed, entry.limits, strict=True)
-        ]
-
-    def claim(self, subject: Any) -> Claim | None:
-        texts: Sequence[str | None] = (subject,) if self._alone else subject
-        takes: list[Take] = []
-        asked: list[Limit] = []
-        skipped: set[str] = set()
-        for counter, limit, positions in self._counters:
-            own = [text for text in (texts[position] for position in positions) if text is not None]
-            if len(own) < len(positions):
-                skipped.add(limit.name)
-                continue
-            takes.append((counter, (counter.family, *own)))
-            asked.append(limit)
-        if not takes:
-            return None
-        entry = self._entry
-        if not skipped:
-            return Claim(takes, entry, (), entry.limits, entry.judged)
-        return Claim(takes, entry, (), tuple(asked), tuple(name for name in entry.judged if name not in skipped))
-
-
-def _subject_reader(readers: list[Callable[[Call], str | None]]) -> Callable[[Call], Hashable]:
-    """What a call's claim depends on: the text of one part, or of several."""
-    if len(readers) == 1:
-        return readers[0]
-    return lambda call: tuple([read(call) for read in readers])
+        self.plain = not self.late and candidate is None
+        self.lacked: set[str] = set()
+        self.had: set[str] = set()
+        self.judged = (*(guard.rule.name for guard in self.guards), *(limit.name for limit in self.limits))
+        claims = Claims(self, counted)
+        self.claim, self.subject = claims.claim, claims.subject
 
 
 class Plan:
@@ -168,6 +161,14 @@ class Plan:
         rest = self._matcher.rest
         return None if rest is None or method == "OPTIONS" else self._entry(rest, path)
 
+    def unavailable(self) -> dict[str, list[str]]:
+        """Parts of an identity by which rules count and which no call has had so far, with the policies' references."""
+        missing: dict[str, list[str]] = {}
+        for entry in (*self._entries.values(), *list(self._rest.values())):
+            for part in entry.lacked - entry.had:
+                missing.setdefault(part, []).append(entry.policy or "")
+        return missing
+
     def _of_match(self, match: Match | None) -> Entry:
         if match is None:
             return self._none
@@ -184,38 +185,44 @@ class Plan:
         return Entry(version=self.version, switches=self._everywhere, reason=reason, shadow=self.mode == "shadow")
 
     def _entry(self, policy: Policy, route: str | None) -> Entry:
-        guards = tuple(rule for rule in policy.rules if isinstance(rule, RequestGuard))
-        limits = tuple((rule, self._limit(rule)) for rule in policy.rules if isinstance(rule, RateLimit))
+        """The entry of a policy; of one without endpoints, for the route that it holds for."""
         own = tuple(switch for switch in self.bundle.switches if switch.policy == policy.reference)
+        candidate = None
+        if policy.candidate is not None:
+            candidate = Entry(
+                version=self.version,
+                switches=(),
+                policy=policy.reference,
+                rules=policy.candidate.rules,
+                counted=self._counted(policy, policy.candidate.rules, route, CANDIDATE),
+            )
         return Entry(
             version=self.version,
             switches=own + self._everywhere,
             policy=policy.reference,
-            guards=guards,
-            limits=tuple(limit for _, limit in limits),
-            keyed=[(self._counter(policy, rule, limit, route), rule) for rule, limit in limits],
-            needs=_needs(guards, [rule for rule, _ in limits]),
+            rules=policy.rules,
+            counted=self._counted(policy, policy.rules, route, ENFORCED),
+            candidate=candidate,
             shadow=self.mode == "shadow",
         )
 
-    def _limit(self, rule: RateLimit) -> Limit:
-        return Limit(
-            name=rule.name,
-            limit=rule.limit,
-            window=rule.window,
-            burst=rule.capacity,
-            fixed=rule.algorithm == FIXED_WINDOW,
-            enforced=rule.mode == "enforce" and self.mode == "enforce",
-            denial=f"More than {plural(rule.limit, 'call')} per {duration(rule.window)}: {rule.name} is used up.",
-            quota=f'"{rule.name}";q={rule.limit};w={rule.window}',
-        )
-
-    def _counter(self, policy: Policy, rule: RateLimit, limit: Limit, route: str | None) -> Counter:
-        """Neither mode nor limit are part of what a counter is called."""
+    def _counted(self, policy: Policy, rules: Sequence[Rule], route: str | None, role: str) -> list[Counted]:
+        """The rules that count. Neither mode nor limit are part of what a counter is called."""
         place = () if route is None else (route,)
         group = joined(self.bundle.service, self.bundle.environment, policy.reference, *place)
-        kept = (rule.kind, rule.name, rule.counter_epoch, rule.algorithm, rule.window, *rule.key)
-        return Counter(limit, group=group, family=joined(group, "enforced", *kept))
+        lowered = role == ENFORCED and self.mode != "enforce"
+        names = [(rule.kind, rule.name) for rule in rules]
+        counted = []
+        for rule in rules:
+            if not isinstance(rule, Keyed):
+                continue
+            source = _source(rule, policy.reference)
+            # A rule that cannot be replaced stands beside one of the same name.
+            apart = (source,) if names.count((rule.kind, rule.name)) > 1 else ()
+            kept = (rule.kind, rule.name, rule.epoch(), *rule.starts_anew(), *rule.key)
+            limit = rule.numbers(enforced=rule.mode == "enforce" and not lowered)
+            counted.append(Counted(rule, limit, group, joined(group, role, *apart, *kept), source))
+        return counted
 
 
 def compile(bundle: Bundle, *, mode: Mode = "enforce", routes: Iterable[Endpoint] = ()) -> Plan:
@@ -229,14 +236,31 @@ def joined(*parts: object) -> str:
     return "".join(f"{len(text)}:{text}" for text in map(str, parts))
 
 
-def _needs(guards: Iterable[RequestGuard], limits: Iterable[RateLimit]) -> frozenset[str]:
+def _judges(kind: type[R], rules: Sequence[Rule], policy: str | None, *, shadow: bool) -> tuple[Judge[R], ...]:
+    return tuple(
+        Judge(rule, rule.mode == "enforce" and not shadow, _source(rule, policy))
+        for rule in rules
+        if isinstance(rule, kind)
+    )
+
+
+def _source(rule: Rule, reference: str | None) -> str:
+    """The policy that a rule came from."""
+    return str((rule.source or {}).get("policy") or reference or "")
+
+
+def _needs(rules: Iterable[Rule]) -> frozenset[str]:
     needs: set[str] = set()
-    for rule in limits:
-        needs.update(rule.key)
-        if rule.key and rule.on_missing == "ip":
-            needs.add("ip")
-    for guard in guards:
-        if guard.require_authenticated:
-            needs.update(("user", "authenticated"))
-        needs.update(f"header:{name}" for name in guard.required_headers)
+    for rule in rules:
+        needs.update(*(condition.needs for condition in rule.when))
+        if rule.rollout < 100 and rule.mode == "enforce":
+            needs.update(ROLLOUT_NEEDS)
+        if isinstance(rule, Keyed):
+            needs.update(rule.key)
+            if rule.key and rule.on_missing == "ip":
+                needs.add("ip")
+        elif isinstance(rule, RequestGuard):
+            if rule.require_authenticated:
+                needs.update(("user", "authenticated"))
+            needs.update(f"header:{name}" for name in rule.required_headers)
     return frozenset(needs)

@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from policy_client.call import Call
+from policy_client.decision import Decision
 from policy_client.default import default_client
 from policy_client.denied import PolicyDenied
 from policy_client.errors import Misconfigured
 from policy_client.frameworks import find
+from policy_client.rules.keyed import MAX_LIMIT
+from policy_client.running import Running, around, ending, in_time
 from policy_client.signature import INJECTED, FastapiSignature
-from policy_client.views import MARK, Protection
+from policy_client.views import MARK, Cost, Protection
 from policy_client.visit import Visit, current
 
 if TYPE_CHECKING:
@@ -25,17 +28,19 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def protect(name: str, *, client: "PolicyClient | None" = None, cost: int | None = None) -> Callable[[F], F]:
+def protect(name: str, *, client: "PolicyClient | None" = None, cost: Cost | None = None) -> Callable[[F], F]:
     """Protect a function by the policy that has an endpoint of this name.
 
-    `client` is the one to ask, by default that of the middleware or the process. `cost` other than 1 is not supported
-    yet. Raises Misconfigured at once where the decorator cannot work.
+    `client` is the one to ask, by default that of the middleware or the process. `cost` is what a call costs, in place
+    of what the rules say: a whole number from 1 on, or a function that finds it out of the Call, in which every part of
+    the request is filled in; where there is no request, its `attributes` are the arguments by name. Raises
+    Misconfigured at once where the decorator cannot work.
     """
     if not isinstance(name, str) or not name:
         raise Misconfigured('Write the endpoint\'s name: @protect("reports.export").')
-    if cost not in (None, 1) or isinstance(cost, bool):
-        raise Misconfigured("Only a cost of 1 is supported; leave cost= out.")
-    protection = Protection(name, client)
+    if not (cost is None or (callable(cost) and not isinstance(cost, type)) or _is_cost(cost)):
+        raise Misconfigured("Write cost= as a whole number from 1 on, or a function of the Call that returns one.")
+    protection = Protection(name, client, cost)
 
     def decorate(function: F) -> F:
         if inspect.isclass(function) or not callable(function):
@@ -50,6 +55,10 @@ def protect(name: str, *, client: "PolicyClient | None" = None, cost: int | None
         return protected  # type: ignore[return-value]
 
     return decorate
+
+
+def _is_cost(cost: object) -> bool:
+    return isinstance(cost, int) and not isinstance(cost, bool) and 1 <= cost <= MAX_LIMIT
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -69,9 +78,12 @@ def is_async(function: Callable[..., Any]) -> bool:
 class _Arrival:
     """How a protected function was called. `visit` is the request around it, if any; `view`: it is that one's view."""
 
-    __slots__ = ("client", "protection", "view", "visit")
+    __slots__ = ("client", "function", "protection", "view", "visit")
 
-    def __init__(self, protection: Protection, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], protection: Protection, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> None:
+        self.function = function
         self.protection = protection
         self.visit: Visit | None = None
         self.view = False
@@ -93,21 +105,45 @@ class _Arrival:
         """Whether there is nothing to decide: the middleware has done it, or the view will say 405."""
         return self.view and self.visit is not None and self.visit.settled
 
-    def own_call(self) -> None:
+    def own_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Decision:
         """Decide about a call that is not the request's; raises PolicyDenied."""
-        name = self.protection.name
-        decision = self.client.decide(Call(endpoint=name)) if self.visit is None else self.visit.ask(self.client, name)
-        if not decision.allowed:
-            raise PolicyDenied(decision)
-
-    async def aown_call(self) -> None:
-        name = self.protection.name
+        protection = self.protection
         if self.visit is None:
-            decision = await self.client.adecide(Call(endpoint=name))
+            decision = self.client.decide(self._job(args, kwargs))
         else:
-            decision = await self.visit.aask(self.client, name)
+            decision = self.visit.ask(self.client, protection.name, protection.cost)
         if not decision.allowed:
             raise PolicyDenied(decision)
+        return decision
+
+    async def aown_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Decision:
+        protection = self.protection
+        if self.visit is None:
+            decision = await self.client.adecide(self._job(args, kwargs))
+        else:
+            decision = await self.visit.aask(self.client, protection.name, protection.cost)
+        if not decision.allowed:
+            raise PolicyDenied(decision)
+        return decision
+
+    def _job(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
+        """The call of a function without a request around."""
+        call = Call(endpoint=self.protection.name)
+        call.finishes = True
+        cost = self.protection.cost
+        if callable(cost):
+            told = Call(endpoint=call.endpoint, attributes=_by_name(self.function, args, kwargs))
+            call.cost = self.client.cost_of(cost, told)
+        else:
+            call.cost = cost
+        return call
+
+
+def _by_name(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(inspect.signature(function).bind(*args, **kwargs).arguments)
+    except (TypeError, ValueError):  # the function itself will say that it cannot be called so
+        return dict(kwargs)
 
 
 def _wrapper(function: Callable[..., Any], protection: Protection) -> Callable[..., Any]:
@@ -123,20 +159,23 @@ def _wrapper(function: Callable[..., Any], protection: Protection) -> Callable[.
 def _sync(function: Callable[..., Any], protection: Protection) -> Callable[..., Any]:
     @functools.wraps(function)
     def protected(*args: Any, **kwargs: Any) -> Any:
-        arrival = _Arrival(protection, args, kwargs)
+        arrival = _Arrival(function, protection, args, kwargs)
         visit = arrival.visit
         if arrival.decided:
             return function(*args, **kwargs)
         if not arrival.view or visit is None:
-            arrival.own_call()
-            return function(*args, **kwargs)
+            # Its result stands, however long it took: what was done is done.
+            with ending(arrival.own_call(args, kwargs)):
+                return function(*args, **kwargs)
         if visit.awaits():
             return _answered(visit, function, args, kwargs, protection)
         if not visit.decide(protection.name).allowed:
             return visit.refusal()
         token = current.set(visit)
         try:
-            return visit.grant(function(*args, **kwargs))
+            return visit.answered(function(*args, **kwargs))
+        except BaseException as error:
+            return visit.failed(error)
         finally:
             current.reset(token)
 
@@ -146,12 +185,14 @@ def _sync(function: Callable[..., Any], protection: Protection) -> Callable[...,
 def _async(function: Callable[..., Any], protection: Protection) -> Callable[..., Any]:
     @functools.wraps(function)
     async def protected(*args: Any, **kwargs: Any) -> Any:
-        arrival = _Arrival(protection, args, kwargs)
+        arrival = _Arrival(function, protection, args, kwargs)
         if arrival.decided:
             return await function(*args, **kwargs)
         if not arrival.view or arrival.visit is None:
-            await arrival.aown_call()
-            return await function(*args, **kwargs)
+            decision = await arrival.aown_call(args, kwargs)
+            if decision.running is None:
+                return await function(*args, **kwargs)
+            return await _within(decision.running, function, args, kwargs)
         return await _answered(arrival.visit, function, args, kwargs, protection)
 
     return protected
@@ -169,9 +210,30 @@ async def _answered(
         return visit.refusal()
     token = current.set(visit)
     try:
-        return visit.grant(await function(*args, **kwargs))
+        async with in_time(visit.running):
+            response = await function(*args, **kwargs)
+        return await visit.aanswered(response)
+    except BaseException as error:
+        return await visit.afailed(error)
     finally:
         current.reset(token)
+
+
+async def _within(
+    running: Running, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
+    """What a coroutine function returns, if it is in time; raises PolicyDenied if not."""
+    try:
+        with around(running):
+            async with in_time(running):
+                return await function(*args, **kwargs)
+    except TimeoutError:
+        denial = running.denial()
+        if denial is None:
+            raise
+        raise PolicyDenied(denial) from None
+    finally:
+        await running.afinish()
 
 
 def _generator(function: Callable[..., Any], protection: Protection) -> Callable[..., Any]:
@@ -179,10 +241,13 @@ def _generator(function: Callable[..., Any], protection: Protection) -> Callable
 
     @functools.wraps(function)
     def protected(*args: Any, **kwargs: Any) -> Any:
-        arrival = _Arrival(protection, args, kwargs)
-        if not arrival.decided:
-            arrival.own_call()
-        return (yield from function(*args, **kwargs))
+        arrival = _Arrival(function, protection, args, kwargs)
+        decision = None if arrival.decided else arrival.own_call(args, kwargs)
+        try:
+            return (yield from function(*args, **kwargs))
+        finally:
+            if decision is not None:
+                decision.finish()
 
     return protected
 
@@ -190,11 +255,14 @@ def _generator(function: Callable[..., Any], protection: Protection) -> Callable
 def _async_generator(function: Callable[..., Any], protection: Protection) -> Callable[..., Any]:
     @functools.wraps(function)
     async def protected(*args: Any, **kwargs: Any) -> Any:
-        arrival = _Arrival(protection, args, kwargs)
-        if not arrival.decided:
-            await arrival.aown_call()
-        async with contextlib.aclosing(function(*args, **kwargs)) as items:
-            async for item in items:
-                yield item
+        arrival = _Arrival(function, protection, args, kwargs)
+        decision = None if arrival.decided else await arrival.aown_call(args, kwargs)
+        try:
+            async with contextlib.aclosing(function(*args, **kwargs)) as items:
+                async for item in items:
+                    yield item
+        finally:
+            if decision is not None:
+                await decision.afinish()
 
     return protected

@@ -7,7 +7,7 @@ runs) is the `handle` of the route's class. `hook_routing` steps in there, for r
 
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from starlette import __version__
@@ -64,11 +64,27 @@ class StarletteVisit(AsgiVisit):
         response.raw_headers = encoded(answer.headers)
         return response
 
+    def follow(self, response: Any) -> bool:
+        iterator = getattr(response, "body_iterator", None)
+        if iterator is None:
+            return False
+        response.body_iterator = _until_over(iterator, self)
+        return True
+
     def grant(self, response: Any) -> Any:
         taker = response if isinstance(response, Response) else self.merged
         if taker is not None:
             taker.raw_headers.extend(encoded(self.headers()))
         return response
+
+
+async def _until_over(iterator: Any, visit: StarletteVisit) -> AsyncIterator[Any]:
+    """A stream, and that it is over: read to its end, or no longer wanted."""
+    try:
+        async for item in iterator:
+            yield item
+    finally:
+        await visit.afinish()
 
 
 def framework() -> str:
@@ -125,8 +141,8 @@ async def _handle_route(route: Route, original: Any, scope: Scope, receive: Rece
         return
     visit.request = scope  # a middleware in between may have made a copy
     visit.template = scope.get(PREFIX, "") + chosen.path
-    if protection is not None and protection.client is not None:
-        visit.client = protection.client
+    if protection is not None:
+        visit.protected_by(protection)
     await serve(visit, None if protection is None else protection.name, original, receive, send)
 
 

@@ -67,6 +67,9 @@ class Health:
         self._stumble: str | None = None
         self._identity: str | None = None
         self._report: str | None = None
+        self._lost: str | None = None
+        self._cost: str | None = None
+        self._unavailable: dict[str, list[str]] = {}
         self._unknown: dict[str, None] = {}
         self._seen = (0, 0)
         self.store_failures = 0
@@ -78,7 +81,7 @@ class Health:
         """Names that code uses and no policy has."""
         return tuple(self._unknown)
 
-    def trouble(self) -> Trouble | None:
+    def trouble(self) -> Trouble | None:  # noqa: PLR0911 - one for each kind, worst first
         """The worst of what is wrong."""
         if self.store_trouble is not None:
             return Trouble("store_failed", self.store_trouble)
@@ -86,9 +89,16 @@ class Health:
             return Trouble("internal_error", self._stumble)
         if self._identity is not None:
             return Trouble("identity_failed", self._identity)
+        if self._cost is not None:
+            return Trouble("cost_failed", self._cost)
         degraded = self._degraded()
         if degraded is not None:
             return Trouble("degraded", degraded)
+        if self._lost:
+            return Trouble("slots_lost", self._lost)
+        if self._unavailable:
+            parts = "; ".join(f"{part}: {', '.join(names)}" for part, names in sorted(self._unavailable.items()))
+            return Trouble("identity_unavailable", f"Rules count by what no call has had so far ({parts}).")
         if self._unknown:
             return Trouble("unknown_endpoint", f"No policy has an endpoint named {', '.join(self._unknown)}.")
         return None
@@ -118,13 +128,29 @@ class Health:
             logger.error("%s; calls go on without an identity", message, exc_info=error)
         self._identity = message
 
+    def cost_failed(self, error: Exception) -> None:
+        message = f"The cost of a call is not known: {type(error).__name__}: {error}"
+        if self._cost is None:
+            logger.error("%s; what the rules say counts", message, exc_info=error)
+        self._cost = message
+
+    def slots_lost(self, limits: str) -> None:
+        if self._lost is None:
+            logger.warning("a slot of %s lapsed while its call was running, and others have them all", limits)
+        self._lost = f"A slot of {limits} lapsed while its call was running, and others have them all."
+
     def unknown_name(self, endpoint: str) -> None:
         if endpoint not in self._unknown and len(self._unknown) < MAX_NAMES:
             self._unknown[endpoint] = None
             logger.warning("no policy has an endpoint named %r; its calls are allowed", endpoint)
 
-    def forget_known(self, plan: Plan) -> None:
-        """A name that a policy has by now is no trouble any more."""
+    def look_at(self, plan: Plan) -> None:
+        """What the plan in force says: a name that a policy has by now is no trouble any more, but an identity by which
+        rules count and that never comes is."""
+        unavailable = plan.unavailable()
+        if unavailable.keys() - self._unavailable.keys():
+            logger.warning("rules count by identities that no call has had so far: %s", ", ".join(sorted(unavailable)))
+        self._unavailable = unavailable
         for name in self.unknown:
             if plan.entry_for(name).reason != "unknown_endpoint":
                 self._unknown.pop(name, None)
@@ -132,6 +158,7 @@ class Health:
     def forget_mended(self) -> None:
         """Called after each heartbeat: what did not happen again since the one before is over."""
         seen, self._seen = self._seen, (self.stumbles, self.identity_failures)
+        self._lost = self._cost = None
         if seen[0] == self.stumbles:
             self._stumble = None
         if seen[1] == self.identity_failures:

@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from policy_client.decision import ALLOW, Decision
-from policy_client.plan import Entry
+from policy_client.plan import CANDIDATE, ENFORCED, Entry
 from policy_client.source import Delivered, Source, Undelivered
 
 MAX_KEYS = 20_000  # kinds of outcome kept while the console is away; about a day of one busy policy
 MAX_COUNTS = 500  # entries of one batch
 
-# Minute, policy, outcome, rules that were looked at, those that denied, shadow rules that would have.
-Key = tuple[int, str, str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+# Minute, policy, role, outcome, rules that were looked at, those that denied, shadow rules that would have.
+Key = tuple[int, str, str, str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,10 @@ class Count:
     allowed: int
     denied: int
     would_deny: int
+    role: str = ENFORCED
 
     def to_wire(self) -> dict[str, Any]:
-        return {
+        line = {
             "policy": self.policy,
             "rule": self.rule,
             "minute": rfc3339(self.minute * 60),
@@ -45,6 +46,7 @@ class Count:
             "denied": self.denied,
             "would_deny": self.would_deny,
         }
+        return line if self.role == ENFORCED else {**line, "role": self.role}
 
 
 class Counters:
@@ -62,9 +64,11 @@ class Counters:
         policy = decision.policy
         if policy is None:
             return
-        key = (int(now) // 60, policy, decision.outcome, decision.judged, decision.violated, decision.would_deny)
+        minute = int(now) // 60
         with self._lock:
-            self._add(key, 1)
+            self._add(_key(minute, policy, ENFORCED, decision), 1)
+            if decision.candidate is not None:
+                self._add(_key(minute, policy, CANDIDATE, decision.candidate), 1)
 
     def passed(self, entry: Entry, now: float) -> None:
         """Record what is decided most: all rules of the entry looked at the call, and none had anything against it."""
@@ -90,7 +94,7 @@ class Counters:
         passes, self._passes = self._passes, {}
         for entry, count in passes.items():
             if entry.policy is not None:
-                self._add((int(self._minute), entry.policy, ALLOW, entry.judged, (), ()), count)
+                self._add((int(self._minute), entry.policy, ENFORCED, ALLOW, entry.judged, (), ()), count)
 
     def _add(self, key: Key, count: int) -> None:
         counts = self._counts
@@ -107,24 +111,36 @@ class Counters:
         return self._lost
 
 
+def _key(minute: int, policy: str, role: str, decision: Decision) -> Key:
+    return minute, policy, role, decision.outcome, decision.judged, decision.violated, decision.would_deny
+
+
 def by_rule(counts: Mapping[Key, int]) -> list[Count]:
     """Outcomes as lines per policy, rule and minute.
 
     A denied call counts at the rules that denied it, an allowed one at every rule that looked at it.
     """
-    lines: Counter[tuple[int, str, str | None, str]] = Counter()
-    for (minute, policy, outcome, judged, violated, would_deny), count in counts.items():
+    lines: Counter[tuple[int, str, str, str | None, str]] = Counter()
+    for (minute, policy, role, outcome, judged, violated, would_deny), count in counts.items():
         field, rules = ("allowed", judged) if outcome == "allow" else ("denied", violated)
-        lines[minute, policy, None, field] += count
+        lines[minute, policy, role, None, field] += count
         for rule in rules:
-            lines[minute, policy, rule, field] += count
+            lines[minute, policy, role, rule, field] += count
         if outcome == "allow":
             for shadow in {None, *would_deny} if would_deny else ():
-                lines[minute, policy, shadow, "would"] += count
-    places = {(minute, policy, rule) for minute, policy, rule, _ in lines}
+                lines[minute, policy, role, shadow, "would"] += count
+    places = {line[:4] for line in lines}
     return [
-        Count(policy, rule, minute, *(lines[minute, policy, rule, field] for field in ("allowed", "denied", "would")))
-        for minute, policy, rule in sorted(places, key=lambda place: (place[0], place[1], place[2] or ""))
+        Count(
+            policy=policy,
+            rule=rule,
+            minute=minute,
+            allowed=lines[minute, policy, role, rule, "allowed"],
+            denied=lines[minute, policy, role, rule, "denied"],
+            would_deny=lines[minute, policy, role, rule, "would"],
+            role=role,
+        )
+        for minute, policy, role, rule in sorted(places, key=lambda place: (*place[:3], place[3] or ""))
     ]
 
 

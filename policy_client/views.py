@@ -10,19 +10,27 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from policy_client.call import Call
+
 MARK = "__policy__"
+
+Cost = int | Callable[[Call], int]
+"""What a call costs, or how the service finds out: by a Call of which every part is filled in."""
+
 DEPTH = 50  # decorators on one view; more is a circle
 FRAMEWORKS = ("django.", "rest_framework.", "starlette.")
 
 
 class Protection:
-    """What `@protect` leaves on a function: the endpoint's name, and the client if one was given."""
+    """What `@protect` leaves on a function: the endpoint's name, and if they were given, the client and what a call
+    costs."""
 
-    __slots__ = ("client", "name")
+    __slots__ = ("client", "cost", "name")
 
-    def __init__(self, name: str, client: Any = None) -> None:
+    def __init__(self, name: str, client: Any = None, cost: Cost | None = None) -> None:
         self.name = name
         self.client = client
+        self.cost = cost
 
     def __repr__(self) -> str:
         return f"protect({self.name!r})"

@@ -14,7 +14,8 @@ from policy_client.answer import Answer, Headers, answer, headers
 from policy_client.call import Call, Identify, Identity
 from policy_client.decision import Decision
 from policy_client.plan import Entry
-from policy_client.views import Protection, about
+from policy_client.running import Running
+from policy_client.views import Cost, Protection, about
 
 if TYPE_CHECKING:
     from policy_client.client import PolicyClient
@@ -24,6 +25,10 @@ Ask = str | Entry | None
 
 NOBODY = Identity()
 
+EVERYTHING = Entry(version=0, switches=())
+"""Stands for an entry that looks at every part of a request, but not at who calls."""
+EVERYTHING.needs = frozenset(("ip", "header", "query", "cookie", "path"))
+
 current: ContextVar["Visit | None"] = ContextVar("policy_client_visit", default=None)
 """The request that is being answered: protected functions that a view calls are on its caller's account."""
 
@@ -32,10 +37,10 @@ class Visit:
     """`decision` is that of the request as a whole. `entered`: its view has passed its own protection.
 
     `skipped`: the router's answer will be 404 or 405, which is not decided. `merged` is what takes the headers where a
-    view returns something that is no response.
+    view returns something that is no response. `cost` is what the service says that the request costs.
     """
 
-    __slots__ = ("client", "decision", "entered", "identify", "merged", "method", "request", "skipped")
+    __slots__ = ("client", "cost", "decision", "entered", "identify", "merged", "method", "request", "skipped")
 
     def __init__(self, request: Any, method: str, client: "PolicyClient", identify: Identify | None = None) -> None:
         self.request = request
@@ -46,11 +51,22 @@ class Visit:
         self.entered = False
         self.skipped = False
         self.merged: Any = None
+        self.cost: Cost | None = None
 
     @property
     def settled(self) -> bool:
         """Whether the request as a whole needs no decision any more."""
         return self.decision is not None or self.skipped
+
+    @property
+    def running(self) -> Running | None:
+        """What goes on while the request is answered, None if nothing does."""
+        return None if self.decision is None else self.decision.running
+
+    def protected_by(self, protection: Protection) -> None:
+        """Take over what a view's `@protect` says."""
+        self.cost = protection.cost
+        self.client = protection.client or self.client
 
     def enter(self, view: Any, protection: Protection) -> bool:
         """Whether a protected function that was just called is the view of this request, and not something below."""
@@ -58,6 +74,7 @@ class Visit:
         if self.entered or found.protection is not protection:
             return False
         self.entered = True
+        self.cost = protection.cost
         self.skipped = self.skipped or not found.answers
         return True
 
@@ -70,17 +87,34 @@ class Visit:
 
     def decide(self, ask: Ask) -> Decision:
         """Decide about the request as a whole."""
-        self.decision = self.ask(self.client, ask)
+        self.decision = self.ask(self.client, ask, self.cost)
         return self.decision
 
     async def adecide(self, ask: Ask) -> Decision:
-        self.decision = await self.aask(self.client, ask)
+        self.decision = await self.aask(self.client, ask, self.cost)
         return self.decision
 
-    def ask(self, client: "PolicyClient", ask: Ask) -> Decision:
+    def overruled(self) -> bool:
+        """Whether the view's answer is to be replaced by ours: the body was too large, or the deadline has passed."""
+        running = self.running
+        denial = None if running is None else running.denial()
+        if denial is not None:
+            self.decision = denial
+        return denial is not None
+
+    def finish(self) -> None:
+        """The last byte is out, or the caller is gone, or the request was cancelled. Safe to call more than once."""
+        if self.running is not None:
+            self.running.finish()
+
+    async def afinish(self) -> None:
+        if self.running is not None:
+            await self.running.afinish()
+
+    def ask(self, client: "PolicyClient", ask: Ask, cost: Cost | None = None) -> Decision:
         """A decision about a call of this request's caller. Like the client's it raises for no trouble of ours."""
         try:
-            call, entry = self._call(client, ask)
+            call, entry = self._call(client, ask, cost)
             if entry is not None and wanted(entry.needs).who:
                 identity = self._identity(client)
                 self._sign(call, identity, self._user(client) if asks_user(entry, identity) else None)
@@ -88,9 +122,9 @@ class Visit:
             return client.stumbled(error)
         return client.decide(call, entry)
 
-    async def aask(self, client: "PolicyClient", ask: Ask) -> Decision:
+    async def aask(self, client: "PolicyClient", ask: Ask, cost: Cost | None = None) -> Decision:
         try:
-            call, entry = self._call(client, ask)
+            call, entry = self._call(client, ask, cost)
             if entry is not None and wanted(entry.needs).who:
                 identity = await self._aidentity(client)
                 self._sign(call, identity, await self._auser(client) if asks_user(entry, identity) else None)
@@ -98,8 +132,9 @@ class Visit:
             return client.stumbled(error)
         return await client.adecide(call, entry)
 
-    def _call(self, client: "PolicyClient", ask: Ask) -> tuple[Call, Entry | None]:
+    def _call(self, client: "PolicyClient", ask: Ask, cost: Cost | None) -> tuple[Call, Entry | None]:
         call = Call(method=self.method)
+        call.finishes = True
         entry: Entry | None
         if isinstance(ask, Entry):
             entry = ask
@@ -109,7 +144,16 @@ class Visit:
             entry = client.entry_for(ask, self.method, call.route)
         if entry is not None and (entry.needs or entry.guards):
             self.describe(call, entry)
+        if cost is not None and entry is not None:
+            call.cost = self._cost(call, cost, client)
         return call, entry
+
+    def _cost(self, call: Call, cost: Cost, client: "PolicyClient") -> int | None:
+        if isinstance(cost, int):
+            return cost
+        whole = Call(endpoint=call.endpoint, method=call.method, route=call.route)
+        self.describe(whole, EVERYTHING)
+        return client.cost_of(cost, whole)
 
     def _identity(self, client: "PolicyClient") -> Identity:
         if self.identify is None:
@@ -181,6 +225,38 @@ class Visit:
     def grant(self, response: Any) -> Any:
         """The view's response, with our headers."""
         raise NotImplementedError
+
+    def follow(self, response: Any) -> bool:
+        """Have `finish` called when the response's last byte is out, or its caller gone; False where that cannot be."""
+        return False
+
+    def answered(self, response: Any) -> Any:
+        """What becomes of a view's response where no middleware is around: ours in its place, or with our headers."""
+        told = self.refusal() if self.overruled() else self.grant(response)
+        if self.running is not None and not self.follow(told):
+            self.finish()
+        return told
+
+    async def aanswered(self, response: Any) -> Any:
+        told = self.refusal() if self.overruled() else self.grant(response)
+        if self.running is not None and not self.follow(told):
+            await self.afinish()
+        return told
+
+    def failed(self, error: BaseException) -> Any:
+        """What becomes of a view's exception where no middleware is around."""
+        overruled = isinstance(error, Exception) and self.overruled()
+        self.finish()
+        if not overruled:
+            raise error
+        return self.refusal()
+
+    async def afailed(self, error: BaseException) -> Any:
+        overruled = isinstance(error, Exception) and self.overruled()
+        await self.afinish()
+        if not overruled:
+            raise error
+        return self.refusal()
 
     def answer(self) -> Answer:
         """What the denied request is answered, in any framework."""

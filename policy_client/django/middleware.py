@@ -3,6 +3,7 @@
 Of DRF's views the decision waits for their own authentication.
 """
 
+import asyncio
 import functools
 import importlib
 import sys
@@ -47,15 +48,34 @@ class PolicyMiddleware:
         token = current.set(visit)
         try:
             return finished(visit, self.get_response(request))
+        except BaseException:
+            visit.finish()
+            raise
         finally:
             current.reset(token)
 
     async def _acall(self, request: HttpRequest, visit: DjangoVisit) -> Response:
         token = current.set(visit)
         try:
-            return finished(visit, await self.get_response(request))
+            return finished(visit, await self._in_time(request, visit))
+        except BaseException:
+            await visit.afinish()
+            raise
         finally:
             current.reset(token)
+
+    async def _in_time(self, request: HttpRequest, visit: DjangoVisit) -> Response:
+        """The response, or ours if the deadline passes first: it begins with the decision and cancels async views."""
+        try:
+            async with asyncio.timeout(None) as visit.timer:
+                response: Response = await self.get_response(request)
+                return response
+        except TimeoutError:
+            if visit.timer is None or not visit.timer.expired() or visit.running is None:
+                raise
+            visit.running.expire()
+            visit.overruled()
+            return visit.refusal()
 
     def _decide(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         visit: DjangoVisit = getattr(request, KEY)
@@ -65,9 +85,15 @@ class PolicyMiddleware:
 
     async def _adecide(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         visit: DjangoVisit = getattr(request, KEY)
-        if not due(visit, view) or (await visit.adecide(visit.name)).allowed:
+        if not due(visit, view):
             return None
-        return visit.refusal()
+        if not (await visit.adecide(visit.name)).allowed:
+            return visit.refusal()
+        left = None if visit.running is None else visit.running.left()
+        # Nobody can stop a thread: a synchronous view is answered for when it returns.
+        if left is not None and visit.timer is not None and (iscoroutinefunction(view) or visit.awaits()):
+            visit.timer.reschedule(asyncio.get_running_loop().time() + left)
+        return None
 
 
 def due(visit: DjangoVisit, view: Any) -> bool:
@@ -78,7 +104,7 @@ def due(visit: DjangoVisit, view: Any) -> bool:
         return False
     if protection is not None:
         visit.name = protection.name
-        visit.client = protection.client or visit.client
+        visit.protected_by(protection)
     if "rest_framework.views" in sys.modules and rest().is_rest(view):
         visit.deferred = True
         return False
@@ -94,11 +120,24 @@ def finished(visit: DjangoVisit, response: Response) -> Response:
     decision = visit.decision
     if decision is None:
         return response
+    if decision.running is not None:
+        return _after(visit, response)
     if decision.allowed:
         visit.grant(response)
         return response
     # A denial answered from process_view is ours already; one of a DRF view is what DRF made of our exception.
     return response if response.headers.get("Policy-Decision") == decision.decision_id else visit.refusal()
+
+
+def _after(visit: DjangoVisit, response: Response) -> Response:
+    """The answer to a request that holds something: the view's, or ours in its place."""
+    if visit.overruled():
+        response.close()
+        response = visit.refusal()
+    else:
+        visit.grant(response)
+    visit.follow(response)
+    return response
 
 
 @functools.cache

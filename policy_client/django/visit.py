@@ -1,5 +1,6 @@
 """A request of Django as the decision sees it; DRF's views included."""
 
+import asyncio
 from typing import Any
 
 import django
@@ -22,16 +23,17 @@ class DjangoVisit(Visit):
     """A request of Django; `request` is its HttpRequest, also where DRF has wrapped it.
 
     `rest` is DRF's request, once its authentication has run. `deferred`: the decision about the endpoint `name` waits
-    for that.
+    for that. `timer` is around the asynchronous way to the view.
     """
 
-    __slots__ = ("deferred", "name", "rest")
+    __slots__ = ("deferred", "name", "rest", "timer")
 
     def __init__(self, request: HttpRequest, client: PolicyClient) -> None:
         super().__init__(request, request.method or "", client)
         self.rest: Any = None
         self.deferred = False
         self.name: str | None = None
+        self.timer: asyncio.Timeout | None = None
 
     def route(self) -> str | None:
         match = self.request.resolver_match
@@ -75,6 +77,13 @@ class DjangoVisit(Visit):
         for name, value in answer.headers:
             response.headers[name] = value
         return response
+
+    def follow(self, response: Any) -> bool:
+        """Django closes a response when the server is done with it, streams and disconnected callers included."""
+        if not isinstance(response, HttpResponseBase):
+            return False
+        response._resource_closers.append(self.finish)  # type: ignore[attr-defined]
+        return True
 
     def grant(self, response: Any) -> Any:
         if isinstance(response, HttpResponseBase):

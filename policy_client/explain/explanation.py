@@ -28,9 +28,10 @@ from policy_client.explain.values import (
 )
 from policy_client.explain.wording import decided_in_words, matched_in_words
 from policy_client.identity import subject
-from policy_client.plan import Entry, Plan
+from policy_client.plan import Entry, Judge, Plan
 from policy_client.routes import canonical, normalise, path_values
-from policy_client.rules import RateLimit, RequestGuard
+from policy_client.rules import RequestGuard
+from policy_client.rules.keyed import Keyed
 
 _COUNTED_AS = {"=": "value", "#": "hash", "~": "address", "-": "shared"}
 
@@ -60,7 +61,7 @@ def explain(plan: Plan, call: Call, now: float) -> Explanation:
         ),
         policy=_policy(policy),
         switches=_switches(entry, plan, now),
-        guards=tuple(_guard(guard, entry, call) for guard in entry.guards),
+        guards=tuple(_guard(guard, call) for guard in entry.guards),
         limits=_limits(policy, entry, call, asked),
         decision=decision,
         answer=_answer(prepared, call) if isinstance(prepared, Decision) else None,
@@ -121,9 +122,9 @@ def _switch(switch: Switch, decides: bool) -> HeldSwitch:
     )
 
 
-def _guard(guard: RequestGuard, entry: Entry, call: Call) -> JudgedGuard:
-    enforced = guard.mode == "enforce" and not entry.shadow
-    violation = guard.violation(call)
+def _guard(judge: Judge[RequestGuard], call: Call) -> JudgedGuard:
+    guard, enforced = judge.rule, judge.enforces(call)
+    violation = guard.violation(call) if guard.applies(call) else None
     return JudgedGuard(
         rule=guard.name,
         mode="enforce" if enforced else "shadow",
@@ -136,17 +137,17 @@ def _guard(guard: RequestGuard, entry: Entry, call: Call) -> JudgedGuard:
 
 
 def _limits(policy: Policy | None, entry: Entry, call: Call, asked: tuple[str, ...]) -> tuple[AskedLimit, ...]:
-    rules = [rule for rule in policy.rules if isinstance(rule, RateLimit)] if policy else []
+    rules = [rule for rule in policy.rules if isinstance(rule, Keyed)] if policy else []
     return tuple(
         AskedLimit(
             rule=rule.name,
             mode="enforce" if limit.enforced else "shadow",
             source=dict(rule.source or {}),
             sentence=rule.sentence(),
-            limit=rule.limit,
-            window=rule.window,
-            burst=rule.capacity,
-            algorithm=rule.algorithm,
+            limit=limit.limit,
+            window=limit.window,
+            burst=limit.burst,
+            algorithm=limit.algorithm.name.lower(),
             key=tuple(_key_part(part, rule, call) for part in rule.key),
             asked=rule.name in asked,
         )
@@ -154,7 +155,7 @@ def _limits(policy: Policy | None, entry: Entry, call: Call, asked: tuple[str, .
     )
 
 
-def _key_part(part: str, rule: RateLimit, call: Call) -> KeyPart:
+def _key_part(part: str, rule: Keyed, call: Call) -> KeyPart:
     alone = subject(replace(rule, key=(part,)), call)
     if alone is None:
         return KeyPart(part=part, value=None, counted_as="skipped")

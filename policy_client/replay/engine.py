@@ -20,7 +20,7 @@ from policy_client.replay.order import Held, Order
 from policy_client.replay.report import Report, RuleReport
 from policy_client.replay.tally import Tally
 from policy_client.routes import path_values
-from policy_client.rules import RateLimit
+from policy_client.rules import Quota, RateLimit
 from policy_client.stores.memory import MemoryStore
 
 PROGRESS_EVERY = 2_000
@@ -50,9 +50,12 @@ def replay(
 
 
 def limits_alone(bundle: Bundle) -> Bundle:
-    """The bundle without guards, for which a log says too little, and without switches, which are of another time."""
+    """The bundle without what a log says too little for (guards, deadlines, how many calls run at once), and without
+    switches, which are of another time."""
     policies = tuple(
-        dataclasses.replace(policy, rules=tuple(rule for rule in policy.rules if isinstance(rule, RateLimit)))
+        dataclasses.replace(
+            policy, rules=tuple(rule for rule in policy.rules if isinstance(rule, RateLimit | Quota)), candidate=None
+        )
         for policy in bundle.policies
     )
     return dataclasses.replace(bundle, policies=policies, switches=())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from policy_client.fields import Part, choice, integer
+from policy_client.limit import Algorithm, Limit
 from policy_client.rules.keyed import NO_ZERO, Keyed
 from policy_client.rules.wording import each, plural, span
 
@@ -46,6 +47,26 @@ class ConcurrencyLimit(Keyed):
         {"local": "Local", "open": "Open", "closed": "Closed"}, label="Failure mode", default="local", part=Part.FIXED
     )
     counter_epoch: int = integer(0, 10**9, label="Counter epoch", default=0, part=Part.RELEASE)
+
+    def numbers(self, *, enforced: bool) -> Limit:
+        """The unit of slots is that of the IETF draft "RateLimit header fields for HTTP"."""
+        return Limit(
+            name=self.name,
+            limit=self.limit,
+            window=self.slot_ttl,
+            burst=self.limit,
+            algorithm=Algorithm.SLOTS,
+            enforced=enforced,
+            denial=f"More than {plural(self.limit, 'call')} at once: {self.name} has no free slot.",
+            quota=f'"{self.name}";q={self.limit};qu="concurrent-requests"',
+            status=503,
+        )
+
+    def epoch(self) -> int:
+        return self.counter_epoch
+
+    def starts_anew(self) -> tuple[object, ...]:
+        return ()
 
     def does(self) -> str:
         return (

@@ -30,6 +30,10 @@ class Deadline(Rule):
         placeholder="2",
     )
 
+    def overstepped(self) -> str:
+        """The detail of a denial by this rule."""
+        return f"It took longer than {span(self.seconds)}: {self.name} has passed."
+
     def does(self) -> str:
         return (
             f"A call may take {span(self.seconds)}. Then async code is cancelled and the caller is answered 504, or "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from policy_client.errors import Errors, path_join
 from policy_client.fields import choice, words
+from policy_client.limit import Limit
 from policy_client.rules.base import Rule
 from policy_client.rules.parts import NAMED_PARTS, SIMPLE_PARTS
 
@@ -56,6 +57,18 @@ class Keyed(Rule):
         help="For example a call of somebody who is not logged in, where the rule counts per user.",
         default="ip",
     )
+
+    def numbers(self, *, enforced: bool) -> Limit:
+        """What the decision and the stores need to know of this rule."""
+        raise NotImplementedError
+
+    def epoch(self) -> int:
+        """Which counters these are: raised by a release that resets them."""
+        raise NotImplementedError
+
+    def starts_anew(self) -> tuple[object, ...]:
+        """What of this rule, when it changes, makes other counters, beside its key and epoch: never mode or limit."""
+        raise NotImplementedError
 
     def missing(self) -> str:
         """What becomes of calls that lack a part of the key, as a sentence with a space before it."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from policy_client.errors import Errors
 from policy_client.fields import Part, choice, integer
+from policy_client.limit import Algorithm, Limit
 from policy_client.rules.keyed import MAX_LIMIT, NO_ZERO, Keyed, check_cost
 from policy_client.rules.rate_limit import costs
 from policy_client.rules.wording import each, plural
@@ -14,6 +15,10 @@ from policy_client.rules.wording import each, plural
 DAY = "day"
 WEEK = "week"
 MONTH = "month"
+
+_DAY_SECONDS = 86_400
+# Months differ in length.
+_PERIODS = {DAY: (Algorithm.DAY, _DAY_SECONDS), WEEK: (Algorithm.WEEK, 7 * _DAY_SECONDS), MONTH: (Algorithm.MONTH, 0)}
 
 _ANEW = {DAY: "every day", WEEK: "every Monday", MONTH: "on the first of every month"}
 
@@ -66,6 +71,26 @@ class Quota(Keyed):
     def complete(cls, values: dict[str, Any], path: str, errors: Errors) -> dict[str, Any]:
         check_cost(values["cost"], values["limit"], "limit", path, errors)
         return values
+
+    def numbers(self, *, enforced: bool) -> Limit:
+        algorithm, length = _PERIODS[self.period]
+        return Limit(
+            name=self.name,
+            limit=self.limit,
+            window=length,
+            burst=self.limit,
+            algorithm=algorithm,
+            enforced=enforced,
+            denial=f"More than {plural(self.limit, 'call')} per {self.period}: {self.name} is used up.",
+            quota=f'"{self.name}";q={self.limit}' + (f";w={length}" if length else ""),
+            cost=self.cost,
+        )
+
+    def epoch(self) -> int:
+        return self.counter_epoch
+
+    def starts_anew(self) -> tuple[object, ...]:
+        return (self.period,)
 
     def does(self) -> str:
         noun = "call" if self.cost == 1 else "unit"

@@ -7,12 +7,19 @@ from typing import Any, ClassVar
 
 from policy_client.errors import Errors, path_join
 from policy_client.fields import Part, choice, integer
+from policy_client.limit import Algorithm, Limit
 from policy_client.rules.keyed import MAX_LIMIT, NO_ZERO, Keyed, check_cost
 from policy_client.rules.wording import duration, each, plural
 
 TOKEN_BUCKET = "token_bucket"  # noqa: S105
 FIXED_WINDOW = "fixed_window"
 SLIDING_LOG = "sliding_log"
+
+_ALGORITHMS = {
+    TOKEN_BUCKET: Algorithm.TOKEN_BUCKET,
+    FIXED_WINDOW: Algorithm.FIXED_WINDOW,
+    SLIDING_LOG: Algorithm.SLIDING_LOG,
+}
 
 MAX_WINDOW = 31 * 86_400
 MAX_LOG = 1_000
@@ -103,6 +110,25 @@ class RateLimit(Keyed):
     def capacity(self) -> int:
         """How many calls pass at once after a pause."""
         return self.burst or self.limit
+
+    def numbers(self, *, enforced: bool) -> Limit:
+        return Limit(
+            name=self.name,
+            limit=self.limit,
+            window=self.window,
+            burst=self.capacity,
+            algorithm=_ALGORITHMS[self.algorithm],
+            enforced=enforced,
+            denial=f"More than {plural(self.limit, 'call')} per {duration(self.window)}: {self.name} is used up.",
+            quota=f'"{self.name}";q={self.limit};w={self.window}',
+            cost=self.cost,
+        )
+
+    def epoch(self) -> int:
+        return self.counter_epoch
+
+    def starts_anew(self) -> tuple[object, ...]:
+        return self.algorithm, self.window
 
     def does(self) -> str:
         noun = "call" if self.cost == 1 else "unit"

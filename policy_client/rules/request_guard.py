@@ -99,8 +99,12 @@ class RequestGuard(Rule):
             accepted = ", ".join(self.content_types)
             return Violation(415, f"The content type must be one of: {accepted}.", (("Accept", accepted),))
         if self.max_body is not None and (call.content_length or 0) > self.max_body:
-            return Violation(413, f"The body is larger than {plural(self.max_body, 'byte')}.")
+            return Violation(413, self.overstepped())
         return None
+
+    def overstepped(self) -> str:
+        """The detail of a denial for the size of the body."""
+        return f"The body is larger than {plural(self.max_body or 0, 'byte')}."
 
     def _takes(self, content_type: str | None) -> bool:
         essence = (content_type or "").partition(";")[0].strip().lower()

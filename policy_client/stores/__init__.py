@@ -1,12 +1,12 @@
-"""Where counters live. A store has one verb, `take(claim) -> Usage`, with a twin for coroutines, and one promise:
-atomic. A new store is one new file and one line in `_OPENERS`."""
+"""Where counters live. A store has three verbs, `take(claim) -> Usage`, and `renew` and `release` of slots, with twins
+for coroutines, and one promise: atomic. A new store is one new file and one line in `_OPENERS`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Protocol
 
-from policy_client.claim import Claim, Usage
+from policy_client.claim import Claim, Slots, Usage
 from policy_client.errors import Misconfigured
 
 __all__ = ["Store", "open_store", "reachable"]
@@ -25,6 +25,19 @@ class Store(Protocol):
 
     async def atake(self, claim: Claim) -> Usage:
         """`take` for coroutines."""
+
+    def renew(self, slots: Slots) -> bool:
+        """Hold the slots for another `slot_ttl`; says whether all are held, one that lapsed being taken anew if there
+        is room. Raises StoreFailed."""
+
+    async def arenew(self, slots: Slots) -> bool:
+        """`renew` for coroutines."""
+
+    def release(self, slots: Slots) -> None:
+        """Give the slots back; does nothing the second time. Raises StoreFailed."""
+
+    async def arelease(self, slots: Slots) -> None:
+        """`release` for coroutines."""
 
     def close(self) -> None:
         """Let go of what is held open."""

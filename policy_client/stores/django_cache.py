@@ -15,11 +15,12 @@ from typing import Any
 from django.conf import settings
 from django.core.cache import BaseCache, InvalidCacheBackendError, caches
 
-from policy_client.claim import SECOND, Claim, Key, Spent, Take, Usage
+from policy_client.claim import Claim, Key, Slots, Spent, Take, Usage
 from policy_client.errors import Misconfigured, StoreFailed
+from policy_client.limit import SECOND
 from policy_client.rules.keyed import MAX_LIMIT
 from policy_client.stores.memory import MemoryStore
-from policy_client.stores.script import SCRIPT, SHA, Script, key_of, usage_of
+from policy_client.stores.script import COUNTERS, SLOTS, Lua, Script, usage_of
 
 CEILING = 2 * MAX_LIMIT
 """The limit that django-ratelimit is told, which is part of its key: always the same, so that ours may change."""
@@ -57,22 +58,37 @@ class DjangoRedisStore:
 
     def take(self, claim: Claim) -> Usage:
         """Charge the claim, all or nothing. Raises StoreFailed."""
+        return usage_of(claim, self._run(COUNTERS, self._script.keys(claim), self._script.arguments(claim)))
+
+    def renew(self, slots: Slots) -> bool:
+        """Hold the slots for another `slot_ttl`; says whether all are held. Raises StoreFailed."""
+        return bool(self._run(SLOTS, *self._script.slots(slots, b"renew")))
+
+    def release(self, slots: Slots) -> None:
+        """Give the slots back; does nothing the second time. Raises StoreFailed."""
+        self._run(SLOTS, *self._script.slots(slots, b"release"))
+
+    def _run(self, script: Lua, keys: list[bytes], arguments: list[bytes]) -> Any:
         from django_redis import get_redis_connection  # noqa: PLC0415
         from redis.exceptions import NoScriptError, RedisError  # noqa: PLC0415
 
-        keys, arguments = self._script.keys(claim), self._script.arguments(claim)
         try:
             client = get_redis_connection(self._alias)
             try:
-                reply = client.evalsha(SHA, len(keys), *keys, *arguments)
+                return client.evalsha(script.sha, len(keys), *keys, *arguments)
             except NoScriptError:
-                reply = client.eval(SCRIPT, len(keys), *keys, *arguments)
+                return client.eval(script.text, len(keys), *keys, *arguments)
         except (RedisError, OSError) as error:
             raise StoreFailed(f"Redis: {error}") from error
-        return usage_of(claim, reply)
 
     async def atake(self, claim: Claim) -> Usage:
         return await asyncio.to_thread(self.take, claim)
+
+    async def arenew(self, slots: Slots) -> bool:
+        return await asyncio.to_thread(self.renew, slots)
+
+    async def arelease(self, slots: Slots) -> None:
+        await asyncio.to_thread(self.release, slots)
 
     def close(self) -> None:
         """The connections are Django's."""
@@ -115,24 +131,43 @@ class RatelimitStore:
         """Charge the claim. If a rule in memory denies, the cache is not asked for more than a look."""
         shared = _shared(claim)
         own = [take for take in claim.takes if take is not shared]
-        for counter, _ in own:
+        for counter, _ in [*own, *(claim.beside.takes if claim.beside else ())]:
             self._alone.add(f"{getattr(claim.entry, 'policy', '')} {counter.name}".strip())
-        inside = Claim(own, claim.entry)
+        inside = claim.copy()
+        inside.takes = own
         if shared is None:
             return self._memory.take(inside)
-        _, now, looked = self._memory.peek(inside)
+        _, now, looked, _ = self._memory.peek(inside)
         enforced = [ok for (counter, _), (ok, _, _) in zip(own, looked, strict=True) if counter.enforced]
         spent = self._count(shared, now, increment=all(enforced))
         # Charged after the cache has counted: should another thread have taken the last call since, this one was
         # counted in the cache though it is denied, as denied calls are there.
-        if spent[0] or not shared[0].enforced:
-            _, now, looked = self._memory.take(inside)
+        if not spent[0] and shared[0].enforced:
+            # Denied by what memory does not know of; the candidate is decided as if alone.
+            inside.takes = []
+            _, now, _, beside = self._memory.take(inside)
+        else:
+            _, now, looked, beside = self._memory.take(inside)
         rest = iter(looked)
         usage = [spent if take is shared else next(rest) for take in claim.takes]
-        return all(ok for ok, _, _ in usage), now, usage
+        return all(ok for ok, _, _ in usage), now, usage, beside
 
     async def atake(self, claim: Claim) -> Usage:
         return await asyncio.to_thread(self.take, claim)
+
+    def renew(self, slots: Slots) -> bool:
+        """Hold the slots for another `slot_ttl`; says whether all are held."""
+        return self._memory.renew(slots)
+
+    async def arenew(self, slots: Slots) -> bool:
+        return self._memory.renew(slots)
+
+    def release(self, slots: Slots) -> None:
+        """Give the slots back; does nothing the second time."""
+        self._memory.release(slots)
+
+    async def arelease(self, slots: Slots) -> None:
+        self._memory.release(slots)
 
     def close(self) -> None:
         """The connections are Django's."""
@@ -163,11 +198,10 @@ class RatelimitStore:
         return count <= counter.limit if increment else count < counter.limit, count, ends - 1  # type: ignore[return-value]
 
     def _name(self, take: Take) -> str:
-        counter, key = take
-        return key_of(self._script.prepared(counter), key).decode()
+        return self._script.key(take).decode()
 
 
 def _shared(claim: Claim) -> Take | None:
-    """The take that is counted in the cache: the first fixed window, enforced ones first."""
-    windows: list[tuple[Any, Key]] = [take for take in claim.takes if take[0].fixed]
+    """The take that is counted in the cache: the first fixed window with a cost of 1, enforced ones first."""
+    windows: list[tuple[Any, Key]] = [take for take in claim.takes if take[0].fixed and take[0].cost == 1]
     return next((take for take in windows if take[0].enforced), windows[0] if windows else None)

@@ -1,4 +1,4 @@
-"""Counters in Redis, shared by all processes: one run of the script per decision, one trip there and back.
+"""Counters in Redis, shared by all processes: one run of a script per decision, one trip there and back.
 
 Connections are used directly instead of through redis-py's client, whose pool and command layer cost more than the
 trip. Whatever ends an exchange early (time-out, cancellation, a signal's exception) costs the connection, so a reply
@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from policy_client.claim import Claim, Usage
+from policy_client.claim import Claim, Slots, Usage
 from policy_client.errors import Misconfigured, StoreFailed
 from policy_client.stores.pump import Errors, Pump
-from policy_client.stores.script import ARGUMENT_LENGTH, KEY_LENGTH, SCRIPT, SHA, Script, key_of, usage_of
+from policy_client.stores.script import COUNTERS, SLOTS, Lua, Script, usage_of, word
 
 _MAX_IDLE = 64
 
@@ -61,42 +61,25 @@ class RedisStore:
 
     def take(self, claim: Claim) -> Usage:
         """Charge the claim, all or nothing. Raises StoreFailed."""
-        tail = self._tail(claim)
-        connection, fresh = self._connection()
-        try:
-            try:
-                reply = self._exchange(connection, claim, tail)
-            except self._errors.lost as error:
-                if fresh or isinstance(error, self._errors.slow):
-                    raise
-                # The server closed it while it was idle. If it did run the script, one call is counted too much.
-                connection = self._new_connection()
-                reply = self._exchange(connection, claim, tail)
-            usage = usage_of(claim, reply)
-        except self._errors.all as error:
-            connection.disconnect()
-            raise StoreFailed(f"Redis: {error}") from error
-        except BaseException:
-            connection.disconnect()
-            raise
-        if len(self._idle) < _MAX_IDLE:
-            self._idle.append(connection)
-        else:
-            connection.disconnect()
-        return usage
+        return usage_of(claim, self._run(self._command(claim)))
 
     async def atake(self, claim: Claim) -> Usage:
         """The same without blocking the event loop; calls of one turn of the loop share a trip."""
-        tail = self._tail(claim)
-        try:
-            reply = await self._pump().ask(_by_sha(claim, tail))
-            if isinstance(reply, self._errors.no_script):
-                reply = await self._pump().ask(_by_text(claim, tail))
-        except self._errors.all as error:
-            raise StoreFailed(f"Redis: {error}") from error
-        if isinstance(reply, Exception):
-            raise StoreFailed(f"Redis: {reply}") from reply
-        return usage_of(claim, reply)
+        return usage_of(claim, await self._arun(self._command(claim)))
+
+    def renew(self, slots: Slots) -> bool:
+        """Hold the slots for another `slot_ttl`; says whether all are held. Raises StoreFailed."""
+        return bool(self._run(self._slots(slots, b"renew")))
+
+    async def arenew(self, slots: Slots) -> bool:
+        return bool(await self._arun(self._slots(slots, b"renew")))
+
+    def release(self, slots: Slots) -> None:
+        """Give the slots back; does nothing the second time. Raises StoreFailed."""
+        self._run(self._slots(slots, b"release"))
+
+    async def arelease(self, slots: Slots) -> None:
+        await self._arun(self._slots(slots, b"release"))
 
     def close(self) -> None:
         """Close the idle connections of threads, and ask event loops that still run to close theirs."""
@@ -119,31 +102,66 @@ class RedisStore:
             # The reference keeps the task alive until it is done.
             pump.closing = loop.create_task(pump.close())
 
-    def _tail(self, claim: Claim) -> bytes:
-        """A command but for its beginning: the number of keys, the keys, the arguments."""
-        packed = claim.packed
-        if packed is not None and packed[0] is self:
-            return packed[1]
+    def _command(self, claim: Claim) -> _Command:
         script = self._script
-        count = len(claim.takes)
-        time = script.time()
-        keys: list[bytes] = []
-        arguments: list[bytes] = [b"$%d\r\n%b\r\n" % (len(time), time)]
-        for counter, key in claim.takes:
-            prepared = script.prepared(counter)
-            keys.append(b"$%d\r\n%b\r\n" % (KEY_LENGTH, key_of(prepared, key)))
-            arguments.append(b"$%d\r\n%b\r\n" % (ARGUMENT_LENGTH, prepared.argument))
-        tail = b"$%d\r\n%d\r\n" % (len(str(count)), count) + b"".join(keys + arguments)
-        if not time:  # the server's clock counts
-            claim.packed = (self, tail)
-        return tail
+        if claim.beside is not None:
+            return _packed(COUNTERS, script.keys(claim), script.arguments(claim))
+        # Of a claim for slots the holder, which comes last, is new each time; the rest is made but once.
+        origin = claim.origin or claim
+        packed = origin.packed
+        if packed is not None and packed[0] is self:
+            command: _Command = packed[1]
+        else:
+            command = _packed(COUNTERS, script.keys(origin), script.arguments(origin))
+            if not script.virtual:  # the server's clock counts
+                origin.packed = (self, command)
+        if not claim.holder:
+            return command
+        return _Command(COUNTERS, command.words + 1, command.tail + word(claim.holder))
 
-    def _exchange(self, connection: Any, claim: Claim, tail: bytes) -> Any:
+    def _slots(self, slots: Slots, verb: bytes) -> _Command:
+        return _packed(SLOTS, *self._script.slots(slots, verb))
+
+    def _run(self, command: _Command) -> Any:
+        connection, fresh = self._connection()
         try:
-            connection.send_packed_command([_by_sha(claim, tail)], check_health=False)
+            try:
+                reply = self._exchange(connection, command)
+            except self._errors.lost as error:
+                if fresh or isinstance(error, self._errors.slow):
+                    raise
+                # The server closed it while it was idle. If it did run the script, one call is counted too much.
+                connection = self._new_connection()
+                reply = self._exchange(connection, command)
+        except self._errors.all as error:
+            connection.disconnect()
+            raise StoreFailed(f"Redis: {error}") from error
+        except BaseException:
+            connection.disconnect()
+            raise
+        if len(self._idle) < _MAX_IDLE:
+            self._idle.append(connection)
+        else:
+            connection.disconnect()
+        return reply
+
+    async def _arun(self, command: _Command) -> Any:
+        try:
+            reply = await self._pump().ask(command.by_sha())
+            if isinstance(reply, self._errors.no_script):
+                reply = await self._pump().ask(command.by_text())
+        except self._errors.all as error:
+            raise StoreFailed(f"Redis: {error}") from error
+        if isinstance(reply, Exception):
+            raise StoreFailed(f"Redis: {reply}") from reply
+        return reply
+
+    def _exchange(self, connection: Any, command: _Command) -> Any:
+        try:
+            connection.send_packed_command([command.by_sha()], check_health=False)
             return connection.read_response()
         except self._errors.no_script:
-            connection.send_packed_command([_by_text(claim, tail)], check_health=False)
+            connection.send_packed_command([command.by_text()], check_health=False)
             return connection.read_response()
 
     def _connection(self) -> tuple[Any, bool]:
@@ -171,15 +189,21 @@ class RedisStore:
         return pump
 
 
-_EVALSHA = b"$7\r\nEVALSHA\r\n$%d\r\n%b\r\n" % (len(SHA), SHA.encode())
-_EVAL = b"$4\r\nEVAL\r\n$%d\r\n%b\r\n" % (len(SCRIPT), SCRIPT)
+class _Command(NamedTuple):
+    """A run of a script: `words` is the number of all words behind the script itself, `tail` those words, packed."""
+
+    script: Lua
+    words: int
+    tail: bytes
+
+    def by_sha(self) -> bytes:
+        return b"*%d\r\n%b%b" % (2 + self.words, self.script.by_sha, self.tail)
+
+    def by_text(self) -> bytes:
+        """The same for a server that has not seen the script yet, or has forgotten it."""
+        return b"*%d\r\n%b%b" % (2 + self.words, self.script.by_text, self.tail)
 
 
-def _by_sha(claim: Claim, tail: bytes) -> bytes:
-    """The command that runs the script by its hash: two words, the number of keys, keys, time, an argument for each."""
-    return b"*%d\r\n" % (4 + 2 * len(claim.takes)) + _EVALSHA + tail
-
-
-def _by_text(claim: Claim, tail: bytes) -> bytes:
-    """The same for a server that has not seen the script yet, or has forgotten it."""
-    return b"*%d\r\n" % (4 + 2 * len(claim.takes)) + _EVAL + tail
+def _packed(script: Lua, keys: list[bytes], arguments: list[bytes]) -> _Command:
+    words = [b"%d" % len(keys), *keys, *arguments]
+    return _Command(script, len(words), b"".join(map(word, words)))

@@ -1,31 +1,52 @@
-"""The script that counts in Redis, and how a claim becomes its keys and arguments and its answer a usage."""
+"""The scripts that count in Redis, and how a claim becomes their keys and arguments and their answer a usage."""
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from policy_client.claim import SECOND, Claim, Counter, Key, Spent, Usage
+from policy_client.claim import Claim, Key, Slots, Spent, Take, Usage
 from policy_client.errors import StoreFailed
+from policy_client.limit import SECOND, Counter
 
-SCRIPT = (Path(__file__).parent / "counters.lua").read_bytes()
-SHA = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
 
-KEY_LENGTH = len("pc:{0123456789abcdef}:0123456789abcdef0123456789abcdef")
-ARGUMENT_LENGTH = struct.calcsize("<ddddd")
+def word(text: bytes) -> bytes:
+    """A word of a command as Redis reads it."""
+    return b"$%d\r\n%b\r\n" % (len(text), text)
+
+
+class Lua(NamedTuple):
+    """A script, the name that Redis has for it, and the beginnings of the commands that run it."""
+
+    text: bytes
+    sha: str
+    by_sha: bytes
+    by_text: bytes
+
+    @classmethod
+    def read(cls, name: str) -> Lua:
+        text = (Path(__file__).parent / name).read_bytes()
+        sha = hashlib.sha1(text, usedforsecurity=False).hexdigest()
+        return cls(text, sha, word(b"EVALSHA") + word(sha.encode()), word(b"EVAL") + word(text))
+
+
+COUNTERS = Lua.read("counters.lua")
+SLOTS = Lua.read("slots.lua")
 
 _MAX_PREPARED = 20_000
 
 
 class Prepared(NamedTuple):
-    """What is the same for all calls of a counter: the beginning of its keys, the hash so far, the argument."""
+    """What is the same for all calls of a counter: the beginning of its keys, the hash so far, the argument, and how
+    that differs where the counter is a candidate's."""
 
     prefix: bytes
     hashed: hashlib.blake2b
     argument: bytes
+    beside: bytes
 
 
 class Script:
@@ -34,6 +55,7 @@ class Script:
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock
+        self.virtual = clock is not None
         self._prepared: dict[Counter, Prepared] = {}
 
     def time(self) -> bytes:
@@ -49,20 +71,32 @@ class Script:
             known = self._prepared[counter] = _prepare(counter)
         return known
 
+    def key(self, take: Take) -> bytes:
+        return key_of(self.prepared(take[0]), take[1])
+
     def keys(self, claim: Claim) -> list[bytes]:
-        return [key_of(self.prepared(counter), key) for counter, key in claim.takes]
+        return [self.key(take) for take in claim.every_take]
 
     def arguments(self, claim: Claim) -> list[bytes]:
-        return [self.time(), *(self.prepared(counter).argument for counter, _ in claim.takes)]
+        own = [self.prepared(counter).argument for counter, _ in claim.takes]
+        beside = [self.prepared(counter).beside for counter, _ in claim.beside.takes] if claim.beside else []
+        return [self.time(), *own, *beside, *([claim.holder] if claim.holder else [])]
+
+    def slots(self, slots: Slots, verb: bytes) -> tuple[list[bytes], list[bytes]]:
+        """Keys and arguments of the script for slots; `verb` is renew or release."""
+        numbers = [struct.pack("<dd", counter.limit, counter.window) for counter, _ in slots.takes]
+        return [self.key(take) for take in slots.takes], [self.time(), slots.holder, verb, *numbers]
 
 
 def _prepare(counter: Counter) -> Prepared:
     tag = hashlib.blake2b(counter.group.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-    burst = counter.ceiling // counter.charge
+    burst = counter.ceiling // counter.window if counter.bucket else counter.limit
+    numbers = (counter.algorithm, counter.limit, counter.window, burst, counter.cost)
     return Prepared(
         prefix=b"pc:{%s}:" % tag.encode(),
         hashed=hashlib.blake2b(_measured(counter.family), digest_size=16),
-        argument=struct.pack("<ddddd", counter.limit, counter.window, burst, counter.fixed, counter.enforced),
+        argument=struct.pack("<dddddd", *numbers, counter.enforced),
+        beside=struct.pack("<dddddd", *numbers, 2 + counter.enforced),
     )
 
 
@@ -81,16 +115,23 @@ def _measured(part: str) -> bytes:
 
 def usage_of(claim: Claim, reply: Any) -> Usage:
     """The usage in the script's answer. Raises StoreFailed if it is not one."""
-    takes = claim.takes
-    if not isinstance(reply, list) or len(reply) != 1 + 4 * len(takes):
+    takes, beside = claim.takes, claim.beside
+    if not isinstance(reply, list) or len(reply) != 1 + 4 * (len(takes) + (len(beside.takes) if beside else 0)):
         raise StoreFailed("The answer of Redis is not that of the script.")
+    every, spent = _spent(takes, reply, 1)
+    if beside is None:
+        return every, reply[0], spent, None
+    every_beside, spent_beside = _spent(beside.takes, reply, 1 + 4 * len(takes))
+    return every, reply[0], spent, (every_beside, reply[0], spent_beside, None)
+
+
+def _spent(takes: Sequence[Take], reply: list[int], position: int) -> tuple[bool, list[Spent]]:
     every = True
     spent: list[Spent] = []
-    position = 1
     for counter, _ in takes:
         ok, calls, part, at = reply[position : position + 4]
         position += 4
         if not ok:
             every = False
-        spent.append((ok == 1, calls * counter.charge + part, at))
-    return every, reply[0], spent
+        spent.append((ok == 1, calls * counter.window + part if counter.bucket else calls, at))
+    return every, spent

@@ -44,7 +44,7 @@ def test_a_bundle_is_read_into_frozen_values():
     assert (bundle.generation, bundle.version) == (1, 42)
     assert bundle.digest.startswith("sha256:")
     assert bundle.policies[0].to_wire() == {
-        **{name: value for name, value in POLICY.items() if name not in ("candidate", "examples")},
+        **{name: value for name, value in POLICY.items() if name != "examples"},
         "rules": [bundle.policies[0].rules[0].to_wire()],
     }
     assert bundle.switches[0].until.isoformat() == "2026-11-22T23:00:00+00:00"

@@ -65,7 +65,9 @@ HOLDING = [
 ]
 
 
-@pytest.mark.parametrize(("wire", "with_it", "without"), HOLDING, ids=str)
+@pytest.mark.parametrize(
+    ("wire", "with_it", "without"), HOLDING, ids=[str(row[0]) + str(index) for index, row in enumerate(HOLDING)]
+)
 def test_a_condition_holds_of_some_calls_and_not_of_others(wire, with_it, without):
     assert condition(wire).holds(with_it)
     assert not condition(wire).holds(without)

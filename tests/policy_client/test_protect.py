@@ -141,7 +141,7 @@ def test_an_unknown_name_is_allowed_and_reported(policies: Policies) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"name": ""}, {"name": None}, {"name": "x", "cost": 2}, {"name": "x", "cost": 0}]
+    "arguments", [{"name": ""}, {"name": None}, {"name": "x", "cost": "2"}, {"name": "x", "cost": 0}]
 )
 def test_what_cannot_work_is_refused_at_once(arguments: dict[str, Any]) -> None:
     with pytest.raises(Misconfigured):

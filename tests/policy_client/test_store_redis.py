@@ -12,7 +12,7 @@ from policy_client.decision import conclude, prepare
 from policy_client.errors import Misconfigured, StoreFailed
 from policy_client.stores import open_store
 from policy_client.stores.redis import RedisStore
-from policy_client.stores.script import SHA
+from policy_client.stores.script import COUNTERS
 from tests import servers
 from tests.policy_client.counting import START, allowed, claim_of, decide, left, limit, plan_of
 
@@ -111,7 +111,7 @@ def test_a_decision_is_one_command_whatever_the_number_of_rules(store, server):
     for _ in range(10):
         decide(plan, store)
     counted = {name: stats["calls"] for name, stats in commands(server).items()}
-    inside = {"cmdstat_get", "cmdstat_set", "cmdstat_time"}
+    inside = {"cmdstat_get", "cmdstat_set", "cmdstat_time", "cmdstat_pttl"}
     assert {name: calls for name, calls in counted.items() if name not in inside and "config" not in name} == {
         "cmdstat_evalsha": 10
     }
@@ -151,7 +151,7 @@ def test_a_server_that_forgot_the_script_gets_it_again(store, server):
     plan = plan_of(limit())
     decide(plan, store)
     server.script_flush()
-    assert server.script_exists(SHA) == [False]
+    assert server.script_exists(COUNTERS.sha) == [False]
     assert left(plan, store) == {"per-user": 3}
     server.script_flush()
 
@@ -162,7 +162,7 @@ def test_a_server_that_forgot_the_script_gets_it_again(store, server):
         return usages
 
     assert all(usage[0] for usage in asyncio.run(several()))
-    assert server.script_exists(SHA) == [True]
+    assert server.script_exists(COUNTERS.sha) == [True]
 
 
 def test_connections_that_the_server_closed_are_replaced_at_once(store, server):

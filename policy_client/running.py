@@ -1,0 +1,228 @@
+"""What goes on while an allowed call runs: slots that it holds, a deadline, a body whose size is counted while it is
+read. An adapter tells of the body, asks what is to be answered instead, and tells once that it is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import finalize
+
+from policy_client.call import Call
+from policy_client.claim import Slots
+from policy_client.decision import DENY, Decision
+from policy_client.plan import Entry, Judge
+from policy_client.rules import Deadline, RequestGuard
+
+if TYPE_CHECKING:
+    from policy_client.client import PolicyClient
+
+_around: ContextVar[tuple[Running, ...]] = ContextVar("policy_client_running", default=())
+
+
+class _Bound(NamedTuple):
+    """Something that may be overstepped while a call runs: bytes of a body, or seconds."""
+
+    rule: RequestGuard | Deadline
+    most: float
+    enforced: bool
+
+
+class Running:
+    """Of one call. `clock` gives monotonic seconds. Nothing here raises; nothing is given back or counted twice."""
+
+    __slots__ = (
+        "__weakref__",
+        "_bodies",
+        "_candidate",
+        "_client",
+        "_clock",
+        "_counted",
+        "_cut",
+        "_deadlines",
+        "_decision",
+        "_expired",
+        "_forgotten",
+        "_now",
+        "_over",
+        "_read",
+        "_slots",
+        "_started",
+    )
+
+    def __init__(  # noqa: PLR0917 - one place makes these
+        self,
+        client: PolicyClient,
+        decision: Decision,
+        entry: Entry,
+        call: Call,
+        slots: Slots | None,
+        now: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._decision = decision
+        self._slots = slots
+        self._clock = clock
+        self._now = now
+        self._started = clock()
+        self._read = 0
+        self._over = False
+        self._expired = False
+        self._cut: Decision | None = None
+        self._counted = not (call.finishes and entry.late)
+        self._bodies = _bounds(entry.bodies, call)
+        self._deadlines = _bounds(entry.deadlines, call)
+        beside = entry.candidate
+        self._candidate = (*_bounds(beside.bodies, call), *_bounds(beside.deadlines, call)) if beside else ()
+        self._forgotten: finalize[..., Any] | None = None
+        if slots is not None:
+            client.keeper.hold(slots)
+            self._forgotten = finalize(self, client.keeper.give_back, slots)
+            self._forgotten.atexit = False
+
+    @property
+    def counts_late(self) -> bool:
+        """Whether the decision is counted when the call is over, and not before."""
+        return not self._counted
+
+    @property
+    def reads(self) -> bool:
+        """Whether anybody asks how large the body is."""
+        return bool(self._bodies or self._candidate)
+
+    def read(self, size: int) -> bool:
+        """So many more bytes of the body were read. False: more than an enforced guard allows; stop reading."""
+        self._read += size
+        return not any(bound.enforced and self._read > bound.most for bound in self._bodies)
+
+    def left(self) -> float | None:
+        """Seconds until the shortest enforced deadline, 0.0 if it has passed; None without one."""
+        enforced = [bound.most for bound in self._deadlines if bound.enforced]
+        return max(0.0, self._started + min(enforced) - self._clock()) if enforced else None
+
+    def denial(self) -> Decision | None:
+        """What is to be answered in place of the handler's answer: 413 or 504; None if that one stands."""
+        if self._cut is None:
+            for bound in (*self._bodies, *self._deadlines):
+                if bound.enforced and self._overstepped(bound):
+                    self._cut = _denied(self._decision, bound)
+                    break
+        return self._cut
+
+    def expire(self) -> None:
+        """An adapter's word that the deadline has passed: its own timer went off."""
+        self._expired = True
+
+    def finish(self) -> None:
+        """The last byte is out, or the caller is gone, or the call was cancelled."""
+        slots = self._end()
+        if slots is not None:
+            self._client.release(slots)
+
+    async def afinish(self) -> None:
+        """`finish` for coroutines. A task that is cancelled meanwhile gives its slots back all the same."""
+        slots = self._end()
+        if slots is not None:
+            release = asyncio.ensure_future(self._client.arelease(slots))
+            _releasing.add(release)
+            release.add_done_callback(_releasing.discard)
+            await asyncio.shield(release)
+
+    def _end(self) -> Slots | None:
+        if self._over:
+            return None
+        self._over = True
+        if self._forgotten is not None:
+            self._forgotten.detach()
+        if not self._counted:
+            self._counted = True
+            self._client.record(self._outcome(), self._now)
+        return self._slots
+
+    def _outcome(self) -> Decision:
+        """The decision with what came of it."""
+        decision = self._decision
+        late = [bound for bound in (*self._bodies, *self._deadlines) if not bound.enforced and self._overstepped(bound)]
+        told = self._cut or decision
+        candidate = decision.candidate
+        over = next((bound for bound in self._candidate if self._overstepped(bound)), None)
+        if candidate is not None and over is not None and candidate.allowed:
+            candidate = _denied(candidate, over)
+        return told._replace(
+            would_deny=(*told.would_deny, *(bound.rule.name for bound in late)),
+            judged=(*told.judged, *(bound.rule.name for bound in self._deadlines)),
+            candidate=candidate,
+            running=None,
+        )
+
+    def _overstepped(self, bound: _Bound) -> bool:
+        if isinstance(bound.rule, RequestGuard):
+            return self._read > bound.most
+        return (self._expired and bound.enforced) or self._clock() - self._started >= bound.most
+
+
+_releasing: set[asyncio.Future[None]] = set()
+
+
+def _bounds(judges: Iterable[Judge[Any]], call: Call) -> tuple[_Bound, ...]:
+    return tuple(
+        _Bound(judge.rule, _most(judge.rule), judge.enforces(call)) for judge in judges if judge.rule.applies(call)
+    )
+
+
+def _most(rule: RequestGuard | Deadline) -> float:
+    return rule.seconds if isinstance(rule, Deadline) else float(rule.max_body or 0)
+
+
+def _denied(decision: Decision, bound: _Bound) -> Decision:
+    rule = bound.rule
+    status, reason = (504, "deadline") if isinstance(rule, Deadline) else (413, "guard")
+    return decision._replace(
+        outcome=DENY, reason=reason, rule=rule.name, status=status, detail=rule.overstepped(), violated=(rule.name,)
+    )
+
+
+@contextmanager
+def around(running: Running | None) -> Iterator[None]:
+    """What is called in here is within this one's deadline."""
+    if running is None:
+        yield
+        return
+    token = _around.set((*_around.get(), running))
+    try:
+        yield
+    finally:
+        _around.reset(token)
+
+
+@contextmanager
+def ending(decision: Decision) -> Iterator[None]:
+    """What is called in here is the call that was decided."""
+    try:
+        with around(decision.running):
+            yield
+    finally:
+        decision.finish()
+
+
+@asynccontextmanager
+async def in_time(running: Running | None) -> AsyncIterator[None]:
+    """What is awaited in here is cancelled when the deadline passes, which raises TimeoutError."""
+    left = None if running is None else running.left()
+    if running is None or left is None:
+        yield
+        return
+    try:
+        async with asyncio.timeout(left) as clock:
+            yield
+    finally:
+        if clock.expired():
+            running.expire()
+
+
+def running_around() -> tuple[Running, ...]:
+    """Those of the protected functions around, from outside in."""
+    return _around.get()
