@@ -20,6 +20,7 @@ from policies.lifecycle.difference import Line
 from policies.lifecycle.policies import create_policy, newest, save_policy
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal, Stale
 from policies.models import Endpoint, Policy, PolicyScope, Revision, Service, Team
+from policy_client.examples import MAX_EXAMPLES
 from policy_client.rules import KINDS
 
 
@@ -127,6 +128,10 @@ def _rearrange(page: Page, act: str, subject: str) -> None:
         sheet.add_endpoint()
     elif act == "add-rule" and subject in KINDS and len(sheet.rules) < content.MOST_RULES:
         sheet.add_rule(subject)
+    elif act == "add-example" and len(sheet.examples) < MAX_EXAMPLES:
+        sheet.add_example()
+    elif act == "remove-example" and subject.isdecimal():
+        sheet.remove_example(int(subject))
     elif act == "remove-endpoint" and subject.isdecimal():
         sheet.remove_endpoint(int(subject))
     elif act == "remove-rule" and subject.isdecimal():

@@ -19,6 +19,7 @@ from policies.lifecycle import difference, releases, switches
 from policies.lifecycle.policies import newest
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
 from policies.models import Effect, Environment, Policy, Release, ReleaseState
+from policy_client.examples import parse_examples
 from policy_client.rules.wording import duration
 
 
@@ -50,6 +51,7 @@ def show(request: HttpRequest, site: AdminSite, policy: Policy, refused: Refused
         "policy": policy,
         "head": head,
         "content": head.document(),
+        "examples": [example.sentence() for example in parse_examples(head.document().get("examples", []))],
         "places": places,
         "live_places": live,
         "in_force": [place for place in places if place.rules],

@@ -52,7 +52,7 @@ class ReleaseForm(TypedForm):
     rollout = number_field(
         "Rollout",
         unit="% of callers",
-        help_text="Whom the mode concerns; for all others it decides in shadow. 20 after 10 adds to the first 10.",
+        help_text="Whom “enforce” concerns; all others are decided in shadow. 20 after 10 adds to the first 10.",
     )
     on_change = explained(
         forms.ChoiceField(label="Counters", required=False, choices=ON_CHANGE, widget=forms.RadioSelect)

@@ -1,17 +1,21 @@
 """The editor's sheet: everything that stands in its fields, between a revision's content and the next draft."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from django.http import QueryDict
 
 from policies.admin.editor_forms import BaselineForm, CloseForm, EndpointForm, ExpectedResultForm, HeadForm
+from policies.admin.example_forms import ExampleForm, example_rows, fresh_example, typed_example
 from policies.admin.rule_forms import RuleForm, fresh_rule, rule_form, typed_rule
 from policies.admin.typed_forms import TypedForm, bound
 from policies.lifecycle.content import MOST_ENDPOINTS, MOST_RULES
 from policies.models import PolicyScope
+from policy_client.examples import MAX_EXAMPLES
 from policy_client.rules import KINDS
+
+Row = TypeVar("Row", EndpointForm, ExampleForm)
 
 FIRST_RULE = {"kind": "rate_limit", "name": "per-user", "key": ["user"], "limit": 10, "window": 3600}
 FIRST_RESULT = {"metric": "p95_ms", "direction": "below", "window": 86_400, "min_samples": 100}
@@ -27,6 +31,7 @@ class Sheet:
     head: TypedForm
     endpoints: list[EndpointForm]
     rules: list[RuleForm]
+    examples: list[ExampleForm]
     baseline: BaselineForm
     expected_result: ExpectedResultForm
     close: CloseForm
@@ -44,6 +49,7 @@ class Sheet:
             head=bound(HeadForm, head, "policy"),
             endpoints=_endpoints(content["endpoints"]),
             rules=_rules(rules),
+            examples=example_rows([typed_example(example) for example in content.get("examples", [])]),
             baseline=bound(BaselineForm, content.get("baseline", {}), "baseline"),  # type: ignore[arg-type]
             expected_result=bound(  # type: ignore[arg-type]
                 ExpectedResultForm, ExpectedResultForm.typed_for(content.get("expected_result", {})), "expected"
@@ -69,6 +75,7 @@ class Sheet:
     def typed(cls, post: QueryDict) -> "Sheet":
         """The sheet as a person sent it."""
         endpoints = range(_count(post, "endpoints", MOST_ENDPOINTS))
+        examples = range(_count(post, "examples", MAX_EXAMPLES))
         rules = []
         for number in range(_count(post, "rules", MOST_RULES)):
             kind = post.get(f"rules-{number}-kind_of_rule", "")
@@ -78,6 +85,7 @@ class Sheet:
             head=HeadForm(post, prefix="policy"),
             endpoints=[EndpointForm(post, prefix=f"endpoints-{number}") for number in endpoints],
             rules=rules,
+            examples=[ExampleForm(post, prefix=f"examples-{number}") for number in examples],
             baseline=BaselineForm(post, prefix="baseline"),
             expected_result=ExpectedResultForm(post, prefix="expected"),
             close=CloseForm(post, prefix="change"),
@@ -88,12 +96,13 @@ class Sheet:
         return str(self.close.typed()["reason"] or "")
 
     def draft(self) -> dict[str, Any]:
-        """What the verbs are asked to save. Rows of endpoints in which nothing was typed do not count."""
+        """What the verbs are asked to save. Rows of endpoints and examples in which nothing was typed do not count."""
         head = {name: str(value or "").strip() for name, value in self.head.typed().items()}
         return {
             **head,
-            "endpoints": [row.draft() for row in self._filled()],
+            "endpoints": [row.draft() for row in self._filled(self.endpoints)],
             "rules": [row.draft() for row in self.rules],
+            "examples": [row.draft() for row in self._filled(self.examples)],
             "baseline": self.baseline.draft(),
             "expected_result": self.expected_result.draft(),
             "rollback_note": str(self.close.typed()["rollback_note"] or "").strip(),
@@ -117,6 +126,19 @@ class Sheet:
         rows = [{**row.typed(), "kind_of_rule": row.kind} for row in self.rules if row.number != number]
         self.rules = _rules(rows)
 
+    def add_example(self) -> None:
+        """One more example, of what the policy says now."""
+        draft = self.draft()
+        row = typed_example(fresh_example(draft["endpoints"], draft["rules"]))
+        self.examples = example_rows([*(row.typed() for row in self.examples), row])
+
+    def remove_example(self, number: int) -> None:
+        self.examples = example_rows([row.typed() for row in self.examples if row.number != number])
+
+    def rule_names(self) -> list[str]:
+        """What stands in the name of each rule, for examples to refer to."""
+        return list(filter(None, (str(row.typed().get("name") or "").strip() for row in self.rules)))
+
     def tell(self, errors: Mapping[str, list[str]]) -> None:
         """Put each message at the field that it is about."""
         for path, messages in errors.items():
@@ -124,11 +146,13 @@ class Sheet:
                 self._tell(path, message)
 
     def first_fault(self) -> str:
-        """The id of the first field that has a message."""
+        """The id of the first field that has a message, or of the row that has one as a whole."""
         for form in self.forms():
             for name in form.fields:
                 if form.has_error(name):
                     return form[name].id_for_label or str(form[name].auto_id)
+            if form.non_field_errors():
+                return str(form.prefix)
         return ""
 
     def point_to(self, field_id: str) -> None:
@@ -143,14 +167,15 @@ class Sheet:
         return in_forms + len(self.faults) + sum(map(len, self.section_faults.values()))
 
     def forms(self) -> list[TypedForm]:
-        return [self.head, *self.endpoints, *self.rules, self.baseline, self.expected_result, self.close]
+        rows = [*self.endpoints, *self.rules, *self.examples]
+        return [self.head, *rows, self.baseline, self.expected_result, self.close]
 
-    def _filled(self) -> list[EndpointForm]:
-        return [row for row in self.endpoints if not row.blank]
+    def _filled(self, rows: Sequence[Row]) -> list[Row]:
+        return [row for row in rows if not row.blank]
 
     def _tell(self, path: str, message: str) -> None:
         block, _, rest = path.partition(".")
-        if block in ("endpoints", "rules"):
+        if block in ("endpoints", "rules", "examples"):
             self._tell_row(block, rest, message)
         elif block == "baseline" and rest:
             self.baseline.tell(rest, message)
@@ -165,9 +190,12 @@ class Sheet:
 
     def _tell_row(self, block: str, rest: str, message: str) -> None:
         number, _, name = rest.partition(".")
-        rows: list[Any] = self._filled() if block == "endpoints" else list(self.rules)
+        rows: list[Any] = list(self.rules)
+        if block != "rules":
+            rows = self._filled(self.endpoints if block == "endpoints" else self.examples)
         if number.isdecimal() and int(number) < len(rows):
-            rows[int(number)].tell(name, message)
+            # An example has the fields of its request and of what is expected side by side.
+            rows[int(number)].tell(name.rpartition(".")[2] if block == "examples" else name, message)
             return
         if block == "endpoints" and len(self.endpoints) == 1 and not rows:
             self.endpoints[0].tell("route", "This field is required, such as “/reports/{report_id}/export”.")

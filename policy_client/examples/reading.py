@@ -68,14 +68,13 @@ def _sample(data: Any, path: str, errors: Errors, strict: bool) -> Sample | None
         for name in ("method", "path"):
             if not values.get(name) and path_join(path, name) not in errors:
                 errors[path_join(path, name)] = ["This field is required."]
-    if len(errors) > before:
-        return None
-    sample = Sample(**values)
+    sample = Sample(**{name: value for name, value in values.items() if path_join(path, name) not in errors})
     try:
         sample.call()
     except Refused as refused:
-        errors.update({path_join(path, name): messages for name, messages in refused.errors.items()})
-    return sample
+        for name, messages in refused.errors.items():
+            errors.setdefault(path_join(path, name), messages)
+    return sample if len(errors) == before else None
 
 
 def _pairs(data: Any, name: str, path: str, errors: Errors) -> Pairs:
@@ -90,7 +89,7 @@ def _pairs(data: Any, name: str, path: str, errors: Errors) -> Pairs:
         if message is not None:
             errors[path] = [f"{str(key or value)!r:.80} is no {PAIRS[name]}: {message}"]
             return ()
-    return tuple((str(key).strip(), str(value).strip()) for key, value in data.items())
+    return tuple(sorted((str(key).strip(), str(value).strip()) for key, value in data.items()))
 
 
 def _fault(key: Any, value: Any) -> str | None:

@@ -24,6 +24,12 @@ EVERY_KIND: list[dict[str, Any]] = [
     {"kind": "deadline", "name": "soon", "seconds": 2.5},
 ]  # fmt: skip
 
+EXPORT = {"method": "POST", "path": "/reports/7/export", "headers": {"X-Client": "cron"}, "user": "42"}
+EXAMPLES = [
+    {"request": {**EXPORT, "tenant": "acme"}, "repeat": 10, "expect": {"outcome": "allow"}},
+    {"request": EXPORT, "repeat": 5000, "expect": {"outcome": "deny", "rule": "per-user", "status": 429}},
+]
+
 
 def fill() -> None:
     """The cast, a catalogue, policies in several states, switches, keys, instances with traffic."""
@@ -48,9 +54,11 @@ def fill() -> None:
     first = policy.head
     assert first is not None
     releases.release(first, stock.production, mode="enforce", by=by, reason="OPS-812: exports stall the database.")
-    policy = factories.change(policy, by, rules=[factories.rate_limit(limit=20)])
+    policy = factories.change(policy, by, rules=[factories.rate_limit(limit=20)], examples=EXAMPLES)
     assert policy.head is not None
-    releases.release(policy.head, stock.staging, mode="shadow", by=by, reason="See what 20 would do.")
+    releases.release(
+        policy.head, stock.staging, mode="shadow", rollout=10, on_change="reset", by=by, reason="See what 20 would do."
+    )
     factories.make_policy(
         by, name="shop-defaults", service="shop", scope="service", owner="team-shop", endpoints=[], reason="A floor."
     )
@@ -95,9 +103,10 @@ def fill() -> None:
                 error=error,
                 counts=tuple(
                     heartbeats.Count(
-                        policy=policy.reference, rule=rule, minute=now, allowed=1204, denied=31, would_deny=0
+                        policy=policy.reference, rule=rule, role=role, minute=now, allowed=1204, denied=31, would_deny=0
                     )
                     for rule in ("per-user", "")
+                    for role in ("enforced", "candidate")
                 ),
             ),
         )

@@ -16,6 +16,8 @@ JUNK = (
     "/files/{p*}", "POL-1", "reports", "production", "enforce", "shadow",
 )  # fmt: skip
 ACTS = ("save", "preview", "add-rule:rate_limit", "add-rule:zzz", "remove-rule:0", "remove-endpoint:x", "add-endpoint")
+ACTS += ("add-example", "remove-example:0")
+EXAMPLE = {"request": {"method": "POST", "path": "/reports/1/export"}, "expect": {"outcome": "allow"}}
 ROUNDS = 60
 
 
@@ -23,7 +25,7 @@ ROUNDS = 60
 def test_forms_filled_with_anything_are_answered(client, catalogue, seed):
     may = ("view_policy", "add_policy", "change_policy", "add_release", "change_release", "add_switch", "change_switch")
     client.force_login(factories.person("alice", *may, is_staff=True))
-    policy = factories.make_policy()
+    policy = factories.make_policy(examples=[EXAMPLE])
     releases.release(policy.head, catalogue.production, mode="enforce", by=factories.SYSTEM, reason="campaign")
     page = f"/admin/policies/policy/{policy.pk}/"
     chance = random.Random(seed)

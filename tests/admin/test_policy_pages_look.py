@@ -57,6 +57,37 @@ def test_other_lengths_are_asked_for_only_where_they_are_chosen(looking):
     assert page.locator("#id_rules-0-window_other").is_visible()
 
 
+def test_examples_are_added_and_one_that_fails_is_explained(looking):
+    page, inspection = looking
+    page.goto(f"{page.console}{FIRST}/change/")
+    page.get_by_role("button", name="Add an example").click()
+    page.locator("#examples-2").wait_for()
+    assert page.locator("#examples-0 details").get_attribute("open") is not None
+    assert page.locator("#examples-2 details").get_attribute("open") is None
+    assert not page.locator("#id_examples-2-ip").is_visible()
+    page.locator("#examples-2 summary").click()
+    page.fill("#id_examples-2-ip", "nowhere")
+    inspection.look_at("policy-editor-examples")
+    page.fill("#id_change-reason", "Say it by example.")
+    page.locator(".sticky .primary").click()
+    page.locator("#id_examples-2-ip_error").wait_for()
+    expect_answer(inspection, 400)
+    assert page.evaluate("document.activeElement.id") == "id_examples-2-ip"
+    page.fill("#id_examples-2-ip", "")
+    page.fill("#id_examples-2-repeat", "3")
+    page.fill("#id_examples-2-path", "/orders")
+    page.locator(".sticky .primary").click()
+    page.locator("#id_examples-2-path_error").wait_for()
+    expect_answer(inspection, 400)
+    page.fill("#id_examples-2-path", "/reports/1/export")
+    page.locator(".sticky .primary").click()
+    page.get_by_text("lets 17 more pass").wait_for()
+    expect_answer(inspection, 400)
+    inspection.look_at("policy-editor-example-failed")
+    page.get_by_role("button", name="Remove example 3").click()
+    page.locator("#examples-2").wait_for(state="detached")
+
+
 def test_a_difference_and_a_save_that_was_overtaken(looking):
     page, inspection = looking
     page.goto(f"{page.console}{FIRST}/change/")
