@@ -28,6 +28,20 @@ def _per_user(limit: int) -> dict[str, Any]:
     return {"kind": "rate_limit", "name": "per-user", "key": ["user"], "limit": limit, "window": 60, "burst": 3}
 
 
+def _get(path: str, **more: Any) -> dict[str, Any]:
+    return {"method": "GET", "path": path, "headers": {}, "ip": "192.0.2.7", **more}
+
+
+def _allowed(request: dict[str, Any], calls: int = 1) -> dict[str, Any]:
+    return {"request": request, "repeat": calls, "expect": {"outcome": "allow"}}
+
+
+def _denied(request: dict[str, Any], rule: str, status: int, calls: int = 1) -> dict[str, Any]:
+    return {"request": request, "repeat": calls, "expect": {"outcome": "deny", "rule": rule, "status": status}}
+
+
+_EXPORT = {"method": "POST", "path": "/reports/7/export", "headers": {}, "user": "ada"}
+
 POLICIES: dict[str, dict[str, Any]] = {
     "report-export": {
         "service": "reports",
@@ -35,6 +49,7 @@ POLICIES: dict[str, dict[str, Any]] = {
         "owner": "team-data",
         "endpoints": [{"name": "reports.export", "methods": ["POST"], "route": "/reports/{report_id}/export"}],
         "rules": [_per_user(12)],
+        "examples": [_allowed(_EXPORT, 3), _denied(_EXPORT, "per-user", 429, 4)],
         "baseline": {
             "route": "POST /reports/{report_id}/export, the export button of the report page",
             "expected_input": "One report id; 20 to 400 exports an hour at month end.",
@@ -68,6 +83,11 @@ POLICIES: dict[str, dict[str, Any]] = {
                 "algorithm": "fixed_window",
             },
         ],
+        "examples": [
+            _allowed(_get("/shop/search?q=mug"), 20),
+            _denied(_get("/shop/search?q=mug"), "per-address", 429, 21),
+            _denied(_get("/shop/search", headers={"Content-Length": "2048"}), "plain-searches", 413),
+        ],
         "baseline": {
             "route": "GET /shop/search, the search box on every page",
             "expected_input": "A word of 3 to 20 letters; a person searches twice a minute at most.",
@@ -93,6 +113,10 @@ POLICIES: dict[str, dict[str, Any]] = {
         "rules": [
             {"kind": "request_guard", "name": "uploads", "max_body": 1_048_576},
             {"kind": "rate_limit", "name": "per-address", "key": ["ip"], "limit": 600, "window": 60},
+        ],
+        "examples": [
+            _allowed(_get("/reports/7"), 600),
+            _denied(_get("/reports/7", headers={"Content-Length": "2000000"}), "uploads", 413),
         ],
         "baseline": {
             "route": "Every route of the service that has no policy of its own",

@@ -65,7 +65,7 @@ def test_an_example_is_added_that_holds_for_what_is_typed(alice):
             {"headers": {"x-client": "1", "Cookie": "a=1"}, "query": {"q": "1"}, "attributes": {"plan": "1"}},
             6,
         ),
-        ({"key": [], "limit": 9}, {}, 10),
+        ({"key": [], "limit": 9, "cost": 3}, {}, 4),
     ],
 )
 def test_an_example_to_begin_with_holds_whatever_the_first_limit_counts_by(alice, rule, request_, repeat):

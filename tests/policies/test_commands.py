@@ -110,6 +110,7 @@ def test_the_demo_data_can_be_seeded_again(db: Any) -> None:
     assert "in place" in run("seed_demo")
     before = (Policy.objects.count(), Release.objects.count(), AuditEvent.objects.count())
     assert before[0] >= 3
+    assert all(policy.head and policy.head.document()["examples"] for policy in Policy.objects.all())
     run("seed_demo")
     assert (Policy.objects.count(), Release.objects.count(), AuditEvent.objects.count()) == before
     assert "Whole" in run("verify_audit")

@@ -63,6 +63,29 @@ def test_each_example_begins_with_fresh_counters() -> None:
     assert failures(policy(), *[example(10)] * 5) == []
 
 
+def test_slots_are_not_given_back_within_an_example() -> None:
+    slots = {"kind": "concurrency_limit", "name": "in-flight", "key": [], "limit": 4}
+    assert failures(policy(slots), example(4), example(5, "deny", "in-flight", 503), example(1)) == []
+    [failure] = failures(policy(slots), example(4, "deny"))
+    assert failure.message.startswith("Expected deny at call 4, but the call was allowed: ")
+
+
+def test_cost_quotas_and_conditions_count_as_they_do_in_a_service() -> None:
+    dear = {**PER_USER, "cost": 3, "when": [{"header": "x-beta", "is": "present"}]}
+    monthly = {"kind": "quota", "name": "monthly", "key": ["tenant"], "limit": 5, "period": "month"}
+    beta = {"headers": {"X-Beta": "1"}, "tenant": "acme"}
+    told = [
+        example(3, **beta),
+        example(4, "deny", "per-user", **beta),
+        example(6, "deny", "monthly", 429, tenant="acme"),
+    ]
+    assert failures(policy(dear, monthly), *told) == []
+
+
+def test_a_deadline_does_nothing_in_an_example() -> None:
+    assert failures(policy({"kind": "deadline", "name": "two-seconds", "seconds": 2}), example(100)) == []
+
+
 def test_shadow_rules_and_those_for_a_few_callers_are_enforced_in_examples() -> None:
     hidden = policy({**PER_USER, "mode": "shadow", "rollout": 0})
     assert failures(hidden, example(11, "deny", "per-user")) == []
