@@ -46,7 +46,7 @@ class ExampleForm(TypedForm):
     method = _line(_REQUEST["method"], size="8")
     path = explained(_line(_REQUEST["path"], size="34"), room="wide")
     user = _line(_REQUEST["user"], optional=True)
-    repeat = number_field(_REPEAT.label, help_text=_REPEAT.help, unit="calls", placeholder="1")
+    repeat = number_field(_REPEAT.label, help_text=_REPEAT.help, placeholder="1")
     outcome = choice_field(_EXPECTED["outcome"].label, _OUTCOMES, help_text=_EXPECTED["outcome"].help)
     rule = _line(_EXPECTED["rule"], optional=True, list="rule-names")
     headers = _lines("Headers", "One per line, as Name: value. A body has its Content-Length here.", "X-Client: cron")

@@ -227,7 +227,10 @@ class ReleaseAdmin(OnlyOffered):
 
     @admin.display(description="Mode", ordering="mode")
     def mode_shown(self, release: Release) -> SafeString:
-        return mode_pill(release.mode, release.rollout) if release.revision_id else SafeString("—")
+        if not release.revision_id:
+            return SafeString("—")
+        anew = "counters anew" if release.on_change == OnChange.RESET else ""
+        return format_html('{} <span class="sub">{}</span>', mode_pill(release.mode, release.rollout), anew)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         own = {"title": "Releases", "empty": "Nothing was released yet. A policy is released from its page."}

@@ -158,7 +158,8 @@ def test_a_release_for_some_callers_with_counters_anew(alice, policy, catalogue)
     assert "Roll back to r1, enforce<" in text
     release = Release.objects.get(state=ReleaseState.LIVE)
     assert (release.rollout, release.on_change, release.counter_epoch) == (10, "reset", 1)
-    assert "for 10 %" in alice.get("/admin/policies/release/").content.decode()
+    listed = alice.get("/admin/policies/release/").content.decode()
+    assert "for 10 %" in listed and listed.count("counters anew") == 1
 
 
 def test_a_release_without_environment_or_reason_is_told_at_the_fields(alice, policy):
