@@ -20,6 +20,23 @@ class BodyTooLarge(OSError):
         super().__init__("The body is larger than the policy of this endpoint allows.")
 
 
+class Tally:
+    """Counts until somebody wants to know: a body may be read before it is decided who does."""
+
+    def __init__(self) -> None:
+        self._read = 0
+        self._counter: Counter | None = None
+
+    def read(self, size: int) -> bool:
+        self._read += size
+        return self._counter is None or self._counter.read(size)
+
+    def tell(self, counter: Counter) -> None:
+        """From now on, and what was read so far."""
+        self._counter = counter
+        counter.read(self._read)
+
+
 class CountedBody:
     """Stands in for `file`, something with `read` and `readline` such as `wsgi.input`."""
 

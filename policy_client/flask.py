@@ -15,14 +15,18 @@ from flask import Flask, g
 from flask.wrappers import Request, Response
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.routing import Rule
+from werkzeug.wsgi import ClosingIterator
 
+from policy_client.body import CountedBody, Tally
 from policy_client.call import Identify
 from policy_client.client import PolicyClient
 from policy_client.decision import Decision
 from policy_client.default import default_client, process_client
+from policy_client.running import Running
 from policy_client.views import Cost, Protection, about
 from policy_client.visit import Ask, Visit
-from policy_client.wsgi import KEY, App, Environ, StartResponse, WsgiVisit, decoded, refuse, run
+from policy_client.wsgi import WsgiVisit, decoded
+from policy_client.wsgi_run import KEY, App, Environ, StartResponse, WsgiRun, refuse
 
 EXTENSION = "policy_client"
 VISIT = "policy_client_visit"
@@ -66,10 +70,10 @@ class FlaskVisit(WsgiVisit):
     """A request that Flask gives to a view.
 
     `owner` is the application that it came in by, `asked` Flask's request once it is routed, `template` its route and
-    `named` the endpoint's name, if it has one.
+    `named` the endpoint's name, if it has one. `tally` knows how much of the body was read before the decision.
     """
 
-    __slots__ = ("asked", "named", "owner", "template")
+    __slots__ = ("asked", "named", "owner", "tally", "template")
 
     def __init__(
         self,
@@ -83,6 +87,20 @@ class FlaskVisit(WsgiVisit):
         self.asked: Request | None = None
         self.named: str | None = None
         self.template: str | None = None
+        self.tally: Tally | None = None
+
+    def tally_body(self) -> None:
+        """What runs before the view may read the body; count it."""
+        environ = self.request
+        if "wsgi.input" in environ and (environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ):
+            self.tally = Tally()
+            environ["wsgi.input"] = CountedBody(environ["wsgi.input"], self.tally)
+
+    def count_body(self, running: Running) -> None:
+        if self.tally is None:
+            super().count_body(running)
+        else:
+            self.tally.tell(running)
 
     def take(self, app: Flask, request: Request) -> None:
         """Look at what the router of `app` has found."""
@@ -100,7 +118,7 @@ class FlaskVisit(WsgiVisit):
         protection = about(app.view_functions.get(rule.endpoint), self.method).protection
         if protection is not None:
             self.named = protection.name
-            self.client = protection.client or self.client
+            self.protected_by(protection)
 
     def _prefix(self, app: Flask) -> str:
         """Where `app` is mounted in this process, which is what the mounts above it took from the path."""
@@ -134,9 +152,20 @@ class FlaskVisit(WsgiVisit):
         flask.after_this_request(self._tell)
         return response
 
+    def follow(self, response: Any) -> bool:
+        flask.after_this_request(self._let_finish)
+        return True
+
     def _tell(self, response: Response) -> Response:
         if self.decision is not None and self.decision.allowed:
             response.headers.extend(self.headers())
+        return response
+
+    def _let_finish(self, response: Response) -> Response:
+        if response.direct_passthrough:
+            response.response = ClosingIterator(response.response, [self.finish])  # type: ignore[arg-type]
+        else:
+            response.call_on_close(self.finish)
         return response
 
 
@@ -214,7 +243,8 @@ def _enter(app: Flask, original: App, environ: Environ, start_response: StartRes
     visit = environ.get(KEY)
     if not isinstance(visit, FlaskVisit) or visit.settled:
         visit = FlaskVisit(environ, *installed, app)
-        return run(visit, original, environ, start_response)
+        visit.tally_body()
+        return WsgiRun(visit, environ, start_response).answer(original)
     visit.client, visit.identify = installed.client, installed.identify or installed.client.identify
     return original(environ, start_response)
 
@@ -222,9 +252,17 @@ def _enter(app: Flask, original: App, environ: Environ, start_response: StartRes
 def _dispatch(app: Flask, original: Any) -> Any:
     """A request is given to its view."""
     visit = _due(app, flask.request._get_current_object())  # type: ignore[attr-defined]
-    if visit is None or visit.decide(visit.named).allowed:
+    if visit is None:
         return original()
-    return visit.refusal()
+    if not visit.decide(visit.named).allowed or visit.overruled():
+        return visit.refusal()
+    try:
+        answer = original()
+    except Exception:
+        if not visit.overruled():
+            raise
+        return visit.refusal()
+    return visit.refusal() if visit.overruled() else answer
 
 
 def _due(app: Flask, request: Request) -> FlaskVisit | None:
@@ -241,6 +279,7 @@ def _due(app: Flask, request: Request) -> FlaskVisit | None:
         assert installed is not None
         visit = FlaskVisit(request.environ, *installed, app)
         visit.grant(None)
+        visit.follow(None)
     visit.take(app, request)
     return None if visit.skipped else visit
 
@@ -257,6 +296,7 @@ def _mount(mounts: DispatcherMiddleware, original: App, environ: Environ, start_
     if app is None or has_routes(app):
         return original(environ, start_response)
     above = visit.path.removesuffix(environ.get("PATH_INFO", ""))
+    visit.request = environ
     visit.template = decoded(above + script) + "/{path:path}"
     return original(environ, start_response) if visit.decide(None).allowed else refuse(visit, start_response)
 

@@ -99,7 +99,7 @@ class Visit:
         running = self.running
         denial = None if running is None else running.denial()
         if denial is not None:
-            self.decision = denial
+            self.decision = denial._replace(running=running)  # which still is to be finished
         return denial is not None
 
     def finish(self) -> None:

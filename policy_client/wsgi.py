@@ -2,25 +2,21 @@
 policies name; Flask after routing (see `policy_client.flask`).
 """
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Iterable
 from importlib import import_module
-from typing import Any, Self
+from typing import Any
 
-from policy_client.answer import TITLES, Headers
+from policy_client.body import CountedBody
 from policy_client.call import Call, Identify
 from policy_client.client import PolicyClient
+from policy_client.decision import Decision
 from policy_client.default import process_client
 from policy_client.plan import Entry
 from policy_client.request_parts import read_body_headers, read_cookies, read_meta_headers, read_query
-from policy_client.visit import Visit, current, wanted
-
-Environ = MutableMapping[str, Any]
-StartResponse = Callable[..., Any]
-App = Callable[[Any, Any], Iterable[bytes]]
-
-KEY = "policy_client.visit"
+from policy_client.running import Running
+from policy_client.visit import Ask, Visit, wanted
+from policy_client.wsgi_run import App, Environ, StartResponse, WsgiRun, refuse
 
 
 class WsgiVisit(Visit):
@@ -31,6 +27,17 @@ class WsgiVisit(Visit):
     def __init__(self, environ: Environ, client: PolicyClient, identify: Identify | None = None) -> None:
         super().__init__(environ, environ.get("REQUEST_METHOD", "GET").upper(), client, identify)
         self.path: str = environ.get("PATH_INFO", "")
+
+    def decide(self, ask: Ask) -> Decision:
+        decision = super().decide(ask)
+        if decision.running is not None and decision.running.reads:
+            self.count_body(decision.running)
+        return decision
+
+    def count_body(self, running: Running) -> None:
+        """Have what is read of the body counted, from now on."""
+        if "wsgi.input" in self.request:
+            self.request["wsgi.input"] = CountedBody(self.request["wsgi.input"], running)
 
     def route(self) -> str | None:
         return None
@@ -83,72 +90,7 @@ class PolicyMiddleware:
             entry = self.client.entry_for_path(visit.method, decoded(visit.path) or "/")
             if entry is not None and not visit.decide(entry).allowed:
                 return refuse(visit, start_response)
-        return run(visit, self.app, environ, start_response)
-
-
-def refuse(visit: WsgiVisit, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer the denial."""
-    answer = visit.answer()
-    start_response(f"{answer.status} {TITLES.get(answer.status, 'Refused')}", native(answer.headers))
-    return [answer.body]
-
-
-def run(visit: WsgiVisit, app: App, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Let `app` answer, with our headers if its call was decided and allowed."""
-    started = False
-
-    def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
-        nonlocal started
-        started = True
-        if visit.decision is not None and visit.decision.allowed:
-            headers = [*headers, *native(visit.headers())]
-        return start_response(status, headers, *error)
-
-    with _during(visit, environ):
-        chunks = app(environ, start)
-    return chunks if started else _Late(visit, environ, chunks)
-
-
-@contextlib.contextmanager
-def _during(visit: WsgiVisit, environ: Environ) -> Iterator[None]:
-    """What runs in here is on the account of this request."""
-    around = environ.get(KEY)
-    environ[KEY] = visit
-    token = current.set(visit)
-    try:
-        yield
-    finally:
-        current.reset(token)
-        # Environ and visit would hold each other until the garbage collector comes by.
-        environ.pop(KEY, None)
-        if around is not None:
-            environ[KEY] = around
-
-
-class _Late:
-    """The answer of an application that does its work when the server asks for the first chunk."""
-
-    def __init__(self, visit: WsgiVisit, environ: Environ, chunks: Iterable[bytes]) -> None:
-        self._visit = visit
-        self._environ = environ
-        self._chunks = chunks
-        self._following = iter(chunks)
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> bytes:
-        with _during(self._visit, self._environ):
-            return next(self._following)
-
-    def close(self) -> None:
-        with _during(self._visit, self._environ):
-            getattr(self._chunks, "close", lambda: None)()
-
-
-def native(headers: Headers) -> list[tuple[str, str]]:
-    """Headers as WSGI wants them: text of Latin-1 alone."""
-    return [(name, value.encode("latin-1", "replace").decode("latin-1")) for name, value in headers]
+        return WsgiRun(visit, environ, start_response).answer(self.app)
 
 
 def decoded(path: str) -> str:
