@@ -10,6 +10,10 @@ from policies.lifecycle import policies, releases
 from policies.lifecycle.refusals import Invalid
 from policies.models import AuditEvent, Environment, Policy, Release
 from policies.publishing import bundles
+from policies.publishing.plans import live_plan
+from policy_client.call import Call
+from policy_client.decision import Decision, conclude, prepare
+from policy_client.stores.memory import MemoryStore
 from tests.policies.factories import SYSTEM, Catalogue, change, make_policy, rate_limit
 
 pytestmark = pytest.mark.django_db
@@ -111,6 +115,47 @@ def test_the_audit_trail_tells_before_and_after(catalogue: Catalogue) -> None:
         {"rollout": 10, "on_change": "keep", "counter_epoch": 0},
         {"rollout": 20, "on_change": "reset", "counter_epoch": 1},
     ]
+
+
+class Caller:
+    """Somebody who calls the service, whose counters are kept from one bundle to the next."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self.store = MemoryStore(clock=lambda: 1_767_225_600.0)
+
+    def passes(self, user: str = "42") -> bool:
+        plan = live_plan(self.catalogue.reports, self.catalogue.production)
+        claim = prepare(plan, Call(endpoint="reports.export", user=user), 0.0)
+        assert not isinstance(claim, Decision)
+        return conclude(claim, self.store.take(claim), 0.0).allowed
+
+
+def test_callers_begin_anew_after_a_reset_and_after_nothing_else(catalogue: Catalogue) -> None:
+    policy = make_policy(rules=[rate_limit(limit=2)])
+    caller = Caller(catalogue)
+    first = go_live(policy, catalogue.production)
+    assert [caller.passes() for _ in range(3)] == [True, True, False]
+    go_live(policy, catalogue.production, on_change="reset")
+    assert [caller.passes() for _ in range(3)] == [True, True, False]
+    back(policy, catalogue.production, to=first)
+    assert not caller.passes()
+    policy = change(policy, rules=[rate_limit(limit=3)])
+    go_live(policy, catalogue.production)
+    assert [caller.passes() for _ in range(2)] == [True, False]
+
+
+def test_only_callers_within_the_rollout_are_denied_and_a_larger_one_adds_to_them(catalogue: Catalogue) -> None:
+    policy = make_policy(rules=[rate_limit(limit=1)])
+    users = [str(number) for number in range(200)]
+
+    def denied(rollout: int) -> set[str]:
+        go_live(policy, catalogue.production, rollout=rollout)
+        caller = Caller(catalogue)
+        return {user for user in users if not (caller.passes(user) and caller.passes(user))}
+
+    tenth, fifth = denied(10), denied(20)
+    assert denied(0) == set() < tenth < fifth < denied(100) == set(users)
 
 
 @pytest.mark.parametrize("rollout", [-1, 101, True, "50", None, 12.5])

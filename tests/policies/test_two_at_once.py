@@ -85,6 +85,21 @@ def test_releases_of_one_policy_leave_one_live_and_every_event_in_the_chain() ->
     assert audit.verify().fault is None
 
 
+def test_each_of_many_resets_at_once_starts_counters_anew() -> None:
+    catalogue = make_catalogue()
+    names = ("one", "two")
+    made = [policies.newest(make_policy(name=name, endpoints=[endpoint(f"/{name}")])) for name in names]
+
+    def reset(revision: Revision) -> Callable[[], Any]:
+        how = {"mode": "enforce", "on_change": "reset"}
+        return lambda: releases.release(revision, catalogue.production, **how, by=SYSTEM, reason="anew").release
+
+    outcomes = at_once([reset(revision) for revision in made * (PEOPLE // 2)])
+    assert sorted(release.counter_epoch for release in outcomes) == list(range(1, PEOPLE + 1))
+    assert Release.objects.filter(state=ReleaseState.LIVE).count() == 2
+    assert audit.verify().fault is None
+
+
 def test_of_two_rollbacks_at_once_one_goes_one_step_back() -> None:
     catalogue = make_catalogue()
     policy = make_policy()
