@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from policy_client.decision import Decision, seconds
-from policy_client.limit import Algorithm
+from policy_client.decision import Decision
+from policy_client.limit import SECOND, Algorithm
 
 Headers = list[tuple[str, str]]
 
@@ -48,25 +48,24 @@ def headers(decision: Decision) -> Headers:
     """The headers that a decision adds to the answer of a call, allowed or denied. Enforced limits alone are told."""
     if decision.reason == "mode_off":
         return []
-    result = [("Policy-Decision", decision.decision_id)]
+    result = [("Policy-Decision", f"{decision.process}-{decision.serial}")]
     # What `decision.limits` says, without a value for each: this is on the path of every request.
     now = decision.now
-    quotas, states = [], []
-    for limit, (ok, used, at) in zip(decision.asked, decision.spent, strict=True):
+    quotas = states = ""
+    for limit, (ok, used, at) in zip(decision.asked, decision.spent):  # noqa: B905 - it costs
         if limit.enforced:
             remaining, wait, reset = limit.standing(used, at, now)
             if ok:
                 wait = reset
-            quotas.append(limit.quota if limit.window else limit.policy(now))
+            state = f'"{limit.name}";r={remaining}'
             # Of slots nobody knows when the next one comes free.
-            states.append(
-                f'"{limit.name}";r={remaining};t={seconds(wait)}'
-                if limit.algorithm is not SLOTS
-                else f'"{limit.name}";r={remaining}'
-            )
+            if limit.algorithm is not SLOTS:
+                state = f"{state};t={-(-wait // SECOND)}"
+            quota = limit.quota if limit.window else limit.policy(now)
+            quotas = f"{quotas}, {quota}" if quotas else quota
+            states = f"{states}, {state}" if states else state
     if quotas:
-        result.append(("RateLimit-Policy", ", ".join(quotas)))
-        result.append(("RateLimit", ", ".join(states)))
+        result += (("RateLimit-Policy", quotas), ("RateLimit", states))
     return result
 
 

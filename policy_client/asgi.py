@@ -19,7 +19,7 @@ from policy_client.client import PolicyClient
 from policy_client.default import process_client
 from policy_client.plan import Entry
 from policy_client.request_parts import read_body_headers, read_cookies, read_query
-from policy_client.visit import Visit, current, wanted
+from policy_client.visit import Visit, current
 
 Scope = MutableMapping[str, Any]
 
@@ -36,7 +36,7 @@ class AsgiVisit(Visit):
 
     def describe(self, call: Call, entry: Entry) -> None:
         scope = self.request
-        wants = wanted(entry.needs)
+        wants = entry.wanted
         call.path = scope.get("path", "")
         if wants.headers or wants.cookies or entry.guards or (wants.ip and self.client.proxies):
             call.headers = read_headers(scope)

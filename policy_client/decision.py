@@ -138,6 +138,10 @@ def prepare(plan: Plan, call: Call, now: float, entry: Entry | None = None) -> C
         return allow("mode_off", bundle_version=plan.version)
     if entry is None:
         entry = plan.entry_for(call.endpoint, call.method, call.route)
+    if entry.quick and call.cost is None:
+        claim = entry.claim(entry.subject(call))
+        if claim is not None and not claim.slots:
+            return claim
     if entry.switches:
         switched = _switched(entry, now)
         if switched is not None:
@@ -193,6 +197,8 @@ def _beside(entry: Entry, own: Claim | Decision, other: Claim | Decision) -> Cla
         claim.settled_beside = other
     else:
         claim.beside, claim.holder = other, own.holder or other.holder
+        if other.holder:
+            other.holder = claim.holder
     return claim
 
 
@@ -261,19 +267,18 @@ def _guarded(entry: Entry, call: Call) -> Decision | tuple[tuple[str, ...], tupl
 def conclude(claim: Claim, usage: Usage, now: float) -> Decision:
     """The decision, once the store has taken the claim."""
     every, at, spent, _ = usage
-    if claim.beside is not None or claim.settled_beside is not None:
+    entry = claim.entry
+    if entry.candidate is not None and (claim.beside is not None or claim.settled_beside is not None):
         return _with_candidate(claim, usage, now)
     if not every:
         return _exceeded(claim, usage)
-    entry = claim.entry
     # Field by field as the class has them, not through its constructor: this is on the path of every call.
-    return _new(
-        Decision,
-        (
-            *(ALLOW, "within_limits", _process, next(_serial), entry.policy, None, 200, None, "", ()),
-            *(claim.would_deny, claim.judged, entry.version, (), claim.asked, spent, at, None, None),
-        ),
-    )
+    # fmt: off
+    return _new(Decision, (
+        ALLOW, "within_limits", _process, next(_serial), entry.policy, None, 200, None, "", (), claim.would_deny,
+        claim.judged, entry.version, (), claim.asked, spent, at, None, None,
+    ))
+    # fmt: on
 
 
 def _with_candidate(claim: Claim, usage: Usage, now: float) -> Decision:

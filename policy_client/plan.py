@@ -14,6 +14,7 @@ from policy_client.rollout import NEEDS as ROLLOUT_NEEDS
 from policy_client.rollout import caller_of, is_inside
 from policy_client.rules import Deadline, RequestGuard, Rule
 from policy_client.rules.keyed import Keyed
+from policy_client.wanted import Wanted
 
 Mode = Literal["enforce", "shadow", "off"]
 
@@ -43,9 +44,10 @@ class Entry:
     """The policy of an endpoint, ready for calls; also what stands for "no policy" and "unknown endpoint".
 
     `needs` has the parts of a call that are looked at ("user", "ip", "header:x-client", "authenticated", …), so that
-    an adapter need not find out the others. `reason` is why a call passes that has nothing to count. `late`: some rule
-    judges while the call runs. `candidate` is the entry of the revision that is decided beside this one, and `plain`
-    says that there is neither. `had` and `lacked` are the parts of identities that calls were found to have or not.
+    an adapter need not find out the others; `wanted` is the same by kind. `reason` is why a call passes that has
+    nothing to count. `late`: some rule judges while the call runs. `candidate` is the entry of the revision that is
+    decided beside this one, and `plain` says that there is neither. `quick`: there is nothing to look at before the
+    limits. `had` and `lacked` are the parts of identities that calls were found to have or not.
 
     `claim(subject(call))` is what a call asks of the store, None if no limit applies to it.
     """
@@ -64,11 +66,13 @@ class Entry:
         "needs",
         "plain",
         "policy",
+        "quick",
         "reason",
         "shadow",
         "subject",
         "switches",
         "version",
+        "wanted",
     )
 
     late: bool
@@ -99,7 +103,9 @@ class Entry:
         self.late = bool(self.deadlines or self.bodies or (candidate and candidate.late))
         self.candidate = candidate
         self.needs = _needs(rules) | (candidate.needs if candidate else frozenset())
+        self.wanted = Wanted.of(self.needs)
         self.shadow = shadow
+        self.quick = not (switches or self.guards or candidate)
         self.plain = not self.late and candidate is None
         self.lacked: set[str] = set()
         self.had: set[str] = set()

@@ -8,7 +8,6 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from policy_client.call import Call
 
@@ -46,7 +45,9 @@ class About(NamedTuple):
     answers: bool
 
 
-_known: WeakKeyDictionary[Any, dict[str, About]] = WeakKeyDictionary()
+_known: dict[Any, dict[str, About]] = {}
+_MAX_KNOWN = 10_000
+"""Views are few and live as long as the process; where they are made for each request, they are not kept."""
 
 
 def about(view: Any, method: str) -> About:
@@ -54,7 +55,9 @@ def about(view: Any, method: str) -> About:
     try:
         known = _known[view]
     except KeyError:
-        known = _known[view] = {}
+        known = {}
+        if len(_known) < _MAX_KNOWN:
+            _known[view] = known
     except TypeError:  # something callable that cannot be remembered
         return _look(view, method)
     found = known.get(method)

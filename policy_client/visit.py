@@ -7,8 +7,7 @@ asks for is not gathered. The sync and the async way differ in the lines that aw
 import inspect
 from collections.abc import Mapping
 from contextvars import ContextVar
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from policy_client.answer import Answer, Headers, answer, headers
 from policy_client.call import Call, Identify, Identity
@@ -16,6 +15,7 @@ from policy_client.decision import Decision
 from policy_client.plan import Entry
 from policy_client.running import Running
 from policy_client.views import Cost, Protection, about
+from policy_client.wanted import Wanted
 
 if TYPE_CHECKING:
     from policy_client.client import PolicyClient
@@ -27,7 +27,7 @@ NOBODY = Identity()
 
 EVERYTHING = Entry(version=0, switches=())
 """Stands for an entry that looks at every part of a request, but not at who calls."""
-EVERYTHING.needs = frozenset(("ip", "header", "query", "cookie", "path"))
+EVERYTHING.wanted = Wanted.of(frozenset(("ip", "header", "query", "cookie", "path")))
 
 current: ContextVar["Visit | None"] = ContextVar("policy_client_visit", default=None)
 """The request that is being answered: protected functions that a view calls are on its caller's account."""
@@ -115,7 +115,7 @@ class Visit:
         """A decision about a call of this request's caller. Like the client's it raises for no trouble of ours."""
         try:
             call, entry = self._call(client, ask, cost)
-            if entry is not None and wanted(entry.needs).who:
+            if entry is not None and entry.wanted.who:
                 identity = self._identity(client)
                 self._sign(call, identity, self._user(client) if asks_user(entry, identity) else None)
         except Exception as error:
@@ -125,7 +125,7 @@ class Visit:
     async def aask(self, client: "PolicyClient", ask: Ask, cost: Cost | None = None) -> Decision:
         try:
             call, entry = self._call(client, ask, cost)
-            if entry is not None and wanted(entry.needs).who:
+            if entry is not None and entry.wanted.who:
                 identity = await self._aidentity(client)
                 self._sign(call, identity, await self._auser(client) if asks_user(entry, identity) else None)
         except Exception as error:
@@ -269,35 +269,10 @@ class Visit:
         return [] if self.decision is None else headers(self.decision)
 
 
-class Wanted(NamedTuple):
-    """What of a request an entry looks at; `who`: anything that `identify` or the framework's user could tell."""
-
-    who: bool
-    ip: bool
-    headers: bool
-    query: bool
-    cookies: bool
-    path_params: bool
-
-
-@lru_cache(maxsize=4096)
-def wanted(needs: frozenset[str]) -> Wanted:
-    kinds = {need.partition(":")[0] for need in needs}
-    return Wanted(
-        who=not kinds.isdisjoint(("user", "tenant", "api_key", "authenticated", "attr")),
-        ip="ip" in kinds,
-        headers="header" in kinds,
-        query="query" in kinds,
-        cookies="cookie" in kinds,
-        path_params="path" in kinds,
-    )
-
-
 def asks_user(entry: Entry, identity: Identity) -> bool:
     """Whether the framework must be asked for its user, which may cost a query."""
-    return ("user" in entry.needs and not identity.user) or (
-        "authenticated" in entry.needs and not identity.authenticated
-    )
+    wants = entry.wanted
+    return (wants.user and not identity.user) or (wants.authenticated and not identity.authenticated)
 
 
 def checked(identity: Any) -> Identity:

@@ -15,7 +15,7 @@ from policy_client.default import process_client
 from policy_client.plan import Entry
 from policy_client.request_parts import read_body_headers, read_cookies, read_meta_headers, read_query
 from policy_client.running import Running
-from policy_client.visit import Ask, Visit, wanted
+from policy_client.visit import Ask, Visit
 from policy_client.wsgi_run import App, Environ, StartResponse, WsgiRun, refuse
 
 
@@ -48,7 +48,7 @@ class WsgiVisit(Visit):
 
     def describe(self, call: Call, entry: Entry) -> None:
         environ = self.request
-        wants = wanted(entry.needs)
+        wants = entry.wanted
         call.path = decoded(environ.get("PATH_INFO", ""))
         if wants.headers or entry.guards:
             call.headers = read_meta_headers(environ)

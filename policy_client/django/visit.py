@@ -13,7 +13,7 @@ from policy_client.default import default_client
 from policy_client.plan import Entry
 from policy_client.request_parts import read_body_headers, read_cookies, read_meta_headers, read_query
 from policy_client.views import Protection
-from policy_client.visit import Visit, wanted
+from policy_client.visit import Visit
 
 FRAMEWORK = f"django {django.get_version()}"
 KEY = "policy_client_visit"
@@ -41,7 +41,7 @@ class DjangoVisit(Visit):
 
     def describe(self, call: Call, entry: Entry) -> None:
         meta = self.request.META
-        wants = wanted(entry.needs)
+        wants = entry.wanted
         call.path = self.request.path_info
         if wants.headers or entry.guards:
             call.headers = read_meta_headers(meta)
@@ -87,8 +87,9 @@ class DjangoVisit(Visit):
 
     def grant(self, response: Any) -> Any:
         if isinstance(response, HttpResponseBase):
+            told = response.headers
             for name, value in self.headers():
-                response.headers[name] = value
+                told[name] = value
         return response
 
 

@@ -76,10 +76,9 @@ class MemoryStore:
         with self._lock:
             now = time_ns() // 1000 if clock is None else int(clock() * SECOND + 0.5)
             every, spent = self._settle(claim.takes, now, claim.holder, charge)
-            beside = claim.beside
-            if beside is None:
+            if claim.beside is None:
                 return every, now, spent, None
-            every_beside, spent_beside = self._settle(beside.takes, now, claim.holder, charge)
+            every_beside, spent_beside = self._settle(claim.beside.takes, now, claim.holder, charge)
             return every, now, spent, (every_beside, now, spent_beside, None)
 
     async def atake(self, claim: Claim) -> Usage:
@@ -135,6 +134,7 @@ class MemoryStore:
         every = True
         states: list[_State | None] = []
         spent: list[Spent] = []
+        state: _State | None = None
         for counter, key in takes:
             state = self._find(key)
             if counter.bucket:
@@ -170,6 +170,11 @@ class MemoryStore:
                 if counter.enforced:
                     charge = False
         if charge:
+            if every and state is not None and len(takes) == 1 and state.log is None:
+                # One limit of a known caller, the most frequent of all claims: what the loop below would do.
+                state.again = True
+                state.used, state.at, state.counter = after, at, counter
+                return True, spent
             for state, (ok, used, at), (counter, key) in zip(states, spent, takes):  # noqa: B905 - it costs
                 if state is not None:
                     state.again = True
