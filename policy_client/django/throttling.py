@@ -1,6 +1,5 @@
 """DRF's own hook, for projects that want no middleware: `DEFAULT_THROTTLE_CLASSES` or `throttle_classes`."""
 
-import functools
 from typing import Any
 
 from rest_framework.request import Request
@@ -10,6 +9,7 @@ from rest_framework.views import APIView
 from policy_client.default import default_client
 from policy_client.django.visit import FRAMEWORK, KEY, DjangoVisit
 from policy_client.views import about
+from policy_client.visit import current
 
 
 class PolicyThrottle(BaseThrottle):
@@ -36,13 +36,12 @@ class PolicyThrottle(BaseThrottle):
             visit.skipped = True
             return True
         if protection is not None:
-            visit.client = protection.client or visit.client
+            visit.protected_by(protection)
         visit.client.runs_in(FRAMEWORK)
         visit.rest = request
         decision = visit.decide(None if protection is None else protection.name)
         self._wait = decision.retry_after
-        # The view is this request's alone; DRF makes one for each.
-        view.finalize_response = functools.partial(_finalize, visit, view.finalize_response)  # type: ignore[method-assign]
+        _Answering(visit, view)
         return decision.allowed
 
     def wait(self) -> float | None:
@@ -50,9 +49,38 @@ class PolicyThrottle(BaseThrottle):
         return self._wait
 
 
-def _finalize(visit: DjangoVisit, original: Any, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-    """The view's answer, with our headers; a denied call's is ours."""
-    visit.request.__dict__.pop(KEY, None)
-    if visit.decision is None or not visit.decision.allowed:
-        return visit.refusal()
-    return visit.grant(original(request, response, *args, **kwargs))
+class _Answering:
+    """From the decision to the answer of a view, which is one request's alone: DRF makes one for each."""
+
+    def __init__(self, visit: DjangoVisit, view: APIView) -> None:
+        self._visit = visit
+        self._view = view
+        self._token = current.set(visit)
+        view.finalize_response = self._finalize  # type: ignore[method-assign]
+        view.handle_exception = self._handle  # type: ignore[method-assign,assignment]
+
+    def _handle(self, error: Exception) -> Any:
+        view = self._view
+        del view.handle_exception
+        try:
+            return view.handle_exception(error)
+        except BaseException as unhandled:
+            try:
+                return self._visit.failed(unhandled)
+            except BaseException:
+                self._end()
+                raise
+
+    def _finalize(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """The view's answer, with our headers; a denied call's is ours."""
+        view, visit = self._view, self._visit
+        self._end()
+        if visit.decision is None or not visit.decision.allowed:
+            return visit.refusal()
+        return visit.answered(view.finalize_response(request, response, *args, **kwargs))
+
+    def _end(self) -> None:
+        vars(self._view).pop("finalize_response", None)
+        vars(self._view).pop("handle_exception", None)
+        vars(self._visit.request).pop(KEY, None)
+        current.reset(self._token)

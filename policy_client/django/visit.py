@@ -1,6 +1,7 @@
 """A request of Django as the decision sees it; DRF's views included."""
 
 import asyncio
+import os
 from typing import Any
 
 import django
@@ -9,11 +10,12 @@ from django.http.response import HttpResponseBase
 
 from policy_client.call import Call
 from policy_client.client import PolicyClient
+from policy_client.decision import Decision
 from policy_client.default import default_client
 from policy_client.plan import Entry
 from policy_client.request_parts import read_body_headers, read_cookies, read_meta_headers, read_query
 from policy_client.views import Protection
-from policy_client.visit import Visit
+from policy_client.visit import Ask, Visit
 
 FRAMEWORK = f"django {django.get_version()}"
 KEY = "policy_client_visit"
@@ -66,6 +68,33 @@ class DjangoVisit(Visit):
         if self.rest is None and hasattr(self.request, "auser"):
             return name_of(await self.request.auser())
         return self.user()
+
+    def decide(self, ask: Ask) -> Decision:
+        decision = super().decide(ask)
+        if self._too_large():
+            self.finish()
+        return self.decision or decision
+
+    async def adecide(self, ask: Ask) -> Decision:
+        decision = await super().adecide(ask)
+        if self._too_large():
+            await self.afinish()
+        return self.decision or decision
+
+    def _too_large(self) -> bool:
+        """Whether the body refutes the decision.
+
+        Under ASGI Django has all of it before any middleware runs; under WSGI it reads no more than Content-Length
+        promised, which the decision has seen. So nothing needs to be counted later.
+        """
+        running = self.running
+        stream = getattr(self.request, "_stream", None)
+        if running is None or not running.reads or stream is None or not stream.seekable():
+            return False
+        place = stream.tell()
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(place)
+        return not running.read(size) and self.overruled()
 
     def awaits(self) -> bool:
         match = self.request.resolver_match
