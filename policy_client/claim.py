@@ -86,6 +86,11 @@ class Claim:
         """The takes, then those of the candidate."""
         return self.takes if self.beside is None else [*self.takes, *self.beside.takes]
 
+    @property
+    def every_slot(self) -> list[Take]:
+        """The takes of slots, those of the candidate among them."""
+        return [take for take in self.every_take if take[0].slots]
+
     def slots_held(self, usage: Usage) -> list[Take]:
         """The slots that this call holds, once the store has taken the claim."""
         held: list[Take] = []

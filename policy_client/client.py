@@ -4,6 +4,7 @@ On the path of a call there is the decision, the store, and one addition to a co
 background thread, which is started by the first call of a process and again in each child after a fork.
 """
 
+import asyncio
 import logging
 import os
 import threading
@@ -126,7 +127,7 @@ class PolicyClient:
             if isinstance(claim, Decision):
                 return self._done(claim, call, now, entry)
             try:
-                usage = await self._store.atake(claim)
+                usage = await (self._ataken(claim) if claim.holder else self._store.atake(claim))
             except StoreFailed as failed:
                 return self._done(self._without_store(claim, failed), call, now, claim.entry)
             return self._counted(claim, usage, call, now)
@@ -182,6 +183,7 @@ class PolicyClient:
                 if started:
                     self._beat()
                 self._source.close()
+        self.keeper.close()
         self._store.close()
 
     def status(self) -> Status:
@@ -226,12 +228,13 @@ class PolicyClient:
         self._counters.record(decision, now)
 
     def release(self, slots: Slots) -> None:
-        """Give slots back, now; where the store does not answer, they lapse by themselves. Never raises."""
+        """Give slots back, now; where the store does not answer, when it does again. Never raises."""
         if self.keeper.drop(slots):
             try:
                 self._store.release(slots)
             except StoreFailed as failed:
                 self._health.store_failed(failed)
+                self.keeper.give_back(slots, soon=False)
 
     async def arelease(self, slots: Slots) -> None:
         if self.keeper.drop(slots):
@@ -239,13 +242,18 @@ class PolicyClient:
                 await self._store.arelease(slots)
             except StoreFailed as failed:
                 self._health.store_failed(failed)
+                self.keeper.give_back(slots, soon=False)
+            except asyncio.CancelledError:
+                # The event loop is being closed.
+                self.keeper.give_back(slots)
+                raise
 
     def cost_of(self, cost: Callable[[Call], int], call: Call) -> int | None:
         """What the service says that a call costs; None, and the trouble is told, where that is no cost."""
         try:
             said = cost(call)
             if isinstance(said, bool) or not isinstance(said, int) or not 1 <= said <= MAX_LIMIT:
-                raise ValueError(f"it is {said!r:.40}, not a whole number from 1 on")
+                raise ValueError(f"it is {said!r:.40}, not a whole number from 1 to {MAX_LIMIT:,}")
         except Exception as error:
             self._health.cost_failed(error)
             return None
@@ -311,8 +319,27 @@ class PolicyClient:
             self._health.unknown_name(call.endpoint)
         return decision
 
+    async def _ataken(self, claim: Claim) -> Usage:
+        """What the store says to a claim for slots. Those that it gives to a caller who was cancelled meanwhile are
+        nobody's, and given back."""
+        taking = asyncio.ensure_future(self._store.atake(claim))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            taking.add_done_callback(lambda taken: self._left_behind(claim, taken))
+            raise
+
+    def _left_behind(self, claim: Claim, taken: "asyncio.Future[Usage]") -> None:
+        unknown = taken.cancelled() or taken.exception() is not None
+        held = claim.every_slot if unknown else claim.slots_held(taken.result())
+        if held:
+            self.keeper.give_back(Slots(claim.holder, held))
+
     def _without_store(self, claim: Claim, failed: StoreFailed) -> Decision:
         self._health.store_failed(failed)
+        if claim.holder:
+            # The store may have taken them, and was but late to say so.
+            self.keeper.give_back(Slots(claim.holder, claim.every_slot), soon=False)
         return store_failed(claim, self._clock())
 
     def _mode(self) -> str:

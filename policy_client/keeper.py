@@ -2,7 +2,8 @@
 
 A second daemon thread of a process, started by its first slot, because the other one may wait for the network for
 longer than a slot lasts. A call that was forgotten (its decision dropped without an end) is no longer renewed, and its
-slots are given back.
+slots are given back. So are slots of which nobody knows whether they were taken or given back, because the store did
+not answer: without that, a moment's silence of the store would take them away for as long as slots last.
 """
 
 from __future__ import annotations
@@ -22,7 +23,20 @@ PART = 3
 
 IDLE_SECONDS = 1.0
 
+_MAX_BACK = 10_000
+"""Slots that wait to be given back; of more, the oldest are left to lapse."""
+
 logger = logging.getLogger("policy_client")
+
+
+class _Held:
+    """Slots that are renewed, at `due` next. Changed in place, so that what was dropped meanwhile stays dropped."""
+
+    __slots__ = ("due", "slots")
+
+    def __init__(self, due: float, slots: Slots) -> None:
+        self.due = due
+        self.slots = slots
 
 
 class Keeper:
@@ -35,19 +49,17 @@ class Keeper:
         self._store = store
         self._lost = lost
         self._clock = clock
-        self._due: dict[bytes, tuple[float, Slots]] = {}
-        self._back: deque[Slots] = deque()
+        self._due: dict[bytes, _Held] = {}
+        self._back: deque[tuple[float, Slots]] = deque(maxlen=_MAX_BACK)
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     def hold(self, slots: Slots) -> None:
         """Renew these from now on."""
-        with self._lock:
-            self._due[slots.holder] = (self._clock() + slots.seconds / PART, slots)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="policy-client-slots", daemon=True)
-                self._thread.start()
+        self._due[slots.holder] = _Held(self._clock() + slots.seconds / PART, slots)
+        self._keep_running()
         if slots.seconds / PART < IDLE_SECONDS:
             self._wake.set()
 
@@ -55,11 +67,24 @@ class Keeper:
         """Renew these no more; says whether they were held here until now."""
         return self._due.pop(slots.holder, None) is not None
 
-    def give_back(self, slots: Slots) -> None:
-        """Give slots back soon, in the thread: for whoever must not wait. Takes no lock, so that it may be called while
-        garbage is collected."""
-        self._due.pop(slots.holder, None)
-        self._back.append(slots)
+    def give_back(self, slots: Slots, *, soon: bool = True) -> None:
+        """Give slots back in the thread, that are held by nobody: at once, or not quite so `soon` where the store has
+        just failed."""
+        self._back.append((self._clock() + slots.seconds, slots))
+        self._keep_running()
+        if soon:
+            self._wake.set()
+
+    def forget(self, slots: Slots) -> None:
+        """Whoever held these is gone. Takes no lock, so that it may be called while garbage is collected. In a child
+        nothing is given back of what its parent holds."""
+        if self.drop(slots):
+            self._back.append((self._clock() + slots.seconds, slots))
+
+    def close(self) -> None:
+        """End the thread, once nothing is held any more."""
+        self._closed = True
+        self._wake.set()
 
     @property
     def held(self) -> int:
@@ -68,41 +93,60 @@ class Keeper:
 
     def tick(self, now: float) -> float:
         """Do what is due at `now` (monotonic seconds); returns the seconds until the next thing may be due."""
-        while self._back:
-            slots = self._back.popleft()
-            try:
-                self._store.release(slots)
-            except StoreFailed:
-                break  # it lapses by itself
-        for due, slots in list(self._due.values()):
-            if due <= now:
-                self._renew(slots, now)
-        earliest = min((due for due, _ in list(self._due.values())), default=now + IDLE_SECONDS)
+        self._return(now)
+        for held in list(self._due.values()):
+            if held.due <= now:
+                self._renew(held, now)
+        earliest = min((held.due for held in list(self._due.values())), default=now + IDLE_SECONDS)
         return max(0.0, min(earliest - now, IDLE_SECONDS))
 
     def after_fork(self) -> None:
         """In a child: the slots are the parent's."""
         self._due = {}
-        self._back = deque()
+        self._back = deque(maxlen=_MAX_BACK)
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread = None
 
-    def _renew(self, slots: Slots, now: float) -> None:
+    def _return(self, now: float) -> None:
+        for _ in range(len(self._back)):
+            lapses, slots = self._back.popleft()
+            if lapses <= now:
+                continue
+            try:
+                self._store.release(slots)
+            except StoreFailed:
+                self._back.appendleft((lapses, slots))
+                return
+
+    def _renew(self, held: _Held, now: float) -> None:
+        slots = held.slots
         try:
             if not self._store.renew(slots):
                 self._lost(", ".join(sorted({counter.name for counter, _ in slots.takes})))
-            pause = slots.seconds / PART
+            held.due = now + slots.seconds / PART
         except StoreFailed:
-            pause = slots.seconds / PART / 4
-        if self._due.get(slots.holder) is not None:
-            self._due[slots.holder] = (now + pause, slots)
-        else:
+            held.due = now + slots.seconds / PART / 4
+        if slots.holder not in self._due:
             # Given back while it was being renewed, which may have taken it anew.
-            self._back.append(slots)
+            self._back.append((now + slots.seconds, slots))
+
+    def _keep_running(self) -> None:
+        with self._lock:
+            self._closed = False
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="policy-client-slots", daemon=True)
+                self._thread.start()
+
+    def _over(self) -> bool:
+        with self._lock:
+            over = self._closed and not self._due and not self._back
+            if over:
+                self._thread = None
+            return over
 
     def _run(self) -> None:
-        while True:
+        while not self._over():
             try:
                 pause = self.tick(self._clock())
             except Exception:

@@ -80,7 +80,7 @@ class Running:
         self._forgotten: finalize[..., Any] | None = None
         if slots is not None:
             client.keeper.hold(slots)
-            self._forgotten = finalize(self, client.keeper.give_back, slots)
+            self._forgotten = finalize(self, client.keeper.forget, slots)
             self._forgotten.atexit = False
 
     @property

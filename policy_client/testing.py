@@ -144,6 +144,7 @@ class DrivenClient(PolicyClient):
 
     def close(self, timeout: float = 5.0) -> None:
         self._started = False
+        self.keeper.close()
         self._store.close()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import heapq
+import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from itertools import islice
 from time import time_ns
+from weakref import WeakSet
 
 from policy_client.claim import Claim, Key, Slots, Spent, Take, Usage
 from policy_client.limit import SECOND, Algorithm, Counter
@@ -60,12 +62,13 @@ class MemoryStore:
         self._clock = clock
         self._max_keys = max_keys
         self._states: OrderedDict[Key, _State] = OrderedDict()
-        self._slots: dict[Key, dict[bytes, int]] = {}
+        self._slots: OrderedDict[Key, dict[bytes, int]] = OrderedDict()
         self._logged = 0
         self._ends: list[tuple[int, Key]] = []
         self._find = self._states.get
         self._lock = threading.Lock()
         self.forgotten = 0
+        _stores.add(self)
 
     def __len__(self) -> int:
         return len(self._states) + len(self._slots)
@@ -122,6 +125,11 @@ class MemoryStore:
 
     async def aclose(self) -> None:
         """Nothing is held open."""
+
+    def after_fork(self) -> None:
+        """In a child: slots are the parent's, and so is whoever has the lock. Called by the interpreter."""
+        self._lock = threading.Lock()
+        self._slots = OrderedDict()
 
     def _now(self) -> int:
         return time_ns() // 1000 if self._clock is None else int(self._clock() * SECOND + 0.5)
@@ -189,6 +197,8 @@ class MemoryStore:
             if None in states:
                 # Last, because to make room may drop what had run out before it was charged just now.
                 self._add_new(takes, states, spent, now)
+            if self._logged > 10 * self._max_keys:
+                self._forget_logs()
             return every, spent
         for state in states:
             if state is not None:
@@ -235,7 +245,7 @@ class MemoryStore:
         # A few of those that nobody asked for since, so that what lapsed cannot pile up.
         for other in list(islice(self._slots, 3)):
             if self._held(other, now):
-                self._slots[other] = self._slots.pop(other)
+                self._slots.move_to_end(other)
         self._slots.setdefault(key, {})[holder] = until
 
     def _log(self, state: _State, counter: Counter, now: int) -> None:
@@ -243,8 +253,6 @@ class MemoryStore:
         assert log is not None
         log.extend([max(now, log[-1]) if log else now] * counter.cost)
         self._logged += counter.cost
-        while self._logged > 10 * self._max_keys and self._states:
-            self._forget()
 
     def _add_new(self, takes: Sequence[Take], states: list[_State | None], spent: list[Spent], now: int) -> None:
         for (counter, key), state, (ok, used, at) in zip(takes, states, spent, strict=True):
@@ -286,6 +294,10 @@ class MemoryStore:
         state = self._states.pop(key)
         self._logged -= len(state.log or ())
 
+    def _forget_logs(self) -> None:
+        while self._logged > 10 * self._max_keys and self._states:
+            self._forget()
+
     def _forget(self) -> None:
         for _ in range(min(_CHANCES, len(self._states))):
             key, state = next(iter(self._states.items()))
@@ -295,6 +307,17 @@ class MemoryStore:
             self._states.move_to_end(key)
         self._drop(next(iter(self._states)))
         self.forgotten += 1
+
+
+_stores: WeakSet[MemoryStore] = WeakSet()
+
+
+def _after_fork() -> None:
+    for store in list(_stores):
+        store.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _uncharged(counter: Counter, spent: Spent) -> Spent:

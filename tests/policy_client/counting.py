@@ -3,12 +3,14 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from policy_client.bundle import Bundle, parse_bundle
 from policy_client.call import Call
-from policy_client.claim import Claim, Usage
+from policy_client.claim import Claim, Slots, Usage
 from policy_client.decision import Decision, conclude, prepare
 from policy_client.plan import Plan, compile
 from policy_client.stores import Store
@@ -39,6 +41,14 @@ def guard(name: str = "guard", **fields: Any) -> dict[str, Any]:
     return {"kind": "request_guard", "name": name, **fields}
 
 
+def slots(name: str = "in-flight", **fields: Any) -> dict[str, Any]:
+    return {"kind": "concurrency_limit", "name": name, "key": ["user"], "limit": 2, "slot_ttl": 60, **fields}
+
+
+def quota(name: str = "allowance", **fields: Any) -> dict[str, Any]:
+    return {"kind": "quota", "name": name, "key": ["user"], "limit": 5, "period": "day", **fields}
+
+
 def entry(*rules: dict[str, Any], **fields: Any) -> dict[str, Any]:
     endpoints = [{"name": "export", "methods": ["GET", "POST"], "route": "/export/{id}"}]
     head = {"reference": "POL-0001", "name": "export", "revision": 1, "owner": "data", "scope": "endpoint"}
@@ -53,6 +63,14 @@ def bundle_of(*policies: dict[str, Any], service: str = "reports", **fields: Any
 def plan_of(*rules: dict[str, Any], service: str = "reports", mode: Any = "enforce", **fields: Any) -> Plan:
     """A plan with one policy of these rules for the endpoint `export`."""
     return compile(bundle_of(entry(*rules), service=service, **fields), mode=mode)
+
+
+def plan_beside(
+    *rules: dict[str, Any], candidate: list[dict[str, Any]], service: str = "reports", **fields: Any
+) -> Plan:
+    """The same with a candidate of these rules."""
+    beside = {"revision": 2, "rules": candidate}
+    return compile(bundle_of(entry(*rules, candidate=beside), service=service, **fields))
 
 
 def unused_service() -> str:
@@ -87,6 +105,15 @@ def left(plan: Plan, store: Store, **fields: Any) -> dict[str, int]:
     return {state.rule: state.remaining for state in decide(plan, store, **fields).limits}
 
 
+def until(condition: Callable[[], bool], *, patience: float = 30.0) -> None:
+    """Return as soon as the condition holds; fails if it does not in time."""
+    deadline = time.monotonic() + patience
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        pause.wait(0.005)
+
+
 class AsyncStore:
     """A store seen through its coroutines, in an event loop of its own."""
 
@@ -103,6 +130,18 @@ class AsyncStore:
 
     async def atake(self, claim: Claim) -> Usage:
         return await self.inner.atake(claim)
+
+    def renew(self, slots: Slots) -> bool:
+        return self._loop.run_until_complete(self.inner.arenew(slots))
+
+    async def arenew(self, slots: Slots) -> bool:
+        return await self.inner.arenew(slots)
+
+    def release(self, slots: Slots) -> None:
+        self._loop.run_until_complete(self.inner.arelease(slots))
+
+    async def arelease(self, slots: Slots) -> None:
+        await self.inner.arelease(slots)
 
     def close(self) -> None:
         self._loop.run_until_complete(self.inner.aclose())
