@@ -1,0 +1,78 @@
+"""What a service does not tell of its callers, or tells wrongly: calls are decided all the same, and it is told."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from policy_client import Call, Options
+from policy_client.stores.memory import MemoryStore
+from policy_client.testing import BundleSource, DrivenClient, Policies, bundle, policy
+
+PER_TENANT = {"key": ["tenant"], "limit": 5, "window": 60}
+
+
+@pytest.fixture
+def policies() -> Iterator[Policies]:
+    policies = Policies()
+    yield policies
+    policies.client.close()
+
+
+def trouble(policies: Policies) -> tuple[str, str] | None:
+    error = policies.client.status().error
+    return None if error is None else (error.code, error.message)
+
+
+def test_an_identity_that_no_call_has_is_reported_until_one_comes(policies):
+    policies.enforce("export", per_tenant=PER_TENANT)
+    assert trouble(policies) is None
+    policies.client.decide(Call(endpoint="export", ip="192.0.2.1"))
+    code, message = trouble(policies)
+    assert code == "identity_unavailable"
+    assert "tenant" in message
+    policies.client.decide(Call(endpoint="export", tenant="acme"))
+    assert trouble(policies) is None
+
+
+def test_what_a_request_may_lack_by_its_nature_is_no_trouble(policies):
+    policies.enforce("export", per_client={"key": ["header:x-client-id", "cookie:tier"], "limit": 5, "window": 60})
+    policies.client.decide(Call(endpoint="export", ip="192.0.2.1"))
+    assert trouble(policies) is None
+
+
+def test_an_identity_that_is_missing_now_and_then_is_no_trouble(policies):
+    policies.enforce("export", per_tenant=PER_TENANT)
+    for tenant in ("acme", None, "acme", None):
+        policies.client.decide(Call(endpoint="export", ip="192.0.2.1", tenant=tenant))
+    assert trouble(policies) is None
+
+
+def test_the_heartbeat_tells_it():
+    source = BundleSource(bundle(policy("export", per_tenant=PER_TENANT)))
+    client = DrivenClient(source, MemoryStore(), options=Options())
+    client.decide(Call(endpoint="export", ip="192.0.2.1"))
+    client.flush()
+    assert source.batches[-1]["error"]["code"] == "identity_unavailable"
+    client.close()
+
+
+@pytest.mark.parametrize("said", [0, -1, 1.5, True, "3", None, 10**9 + 1])
+def test_a_cost_that_is_none_leaves_it_to_the_rules_and_is_reported(policies, said):
+    policies.enforce("export", per_tenant={**PER_TENANT, "cost": 2})
+    client = policies.client
+    client.start()
+    assert client.cost_of(lambda call: said, Call(endpoint="export")) is None
+    assert trouble(policies)[0] == "cost_failed"
+    client.flush()
+    client.flush()
+    assert trouble(policies) is None
+
+
+def test_a_cost_that_the_service_says_takes_the_place_of_the_rules(policies):
+    policies.enforce("export", per_tenant={**PER_TENANT, "cost": 2})
+    decision = policies.client.decide(Call(endpoint="export", tenant="acme", cost=4))
+    assert decision.remaining == 1
+    assert not policies.client.decide(Call(endpoint="export", tenant="acme")).allowed
+    dear = policies.client.decide(Call(endpoint="export", tenant="acme", cost=6))
+    assert (dear.status, dear.retry_after) == (429, None)
+    assert "costs 6" in dear.detail
