@@ -76,12 +76,13 @@ class PolicyAdmin(OnlyOffered):
                 release.environment.slug,
                 "enforced" if release.mode == Mode.ENFORCE else "shadow",
                 release.revision.number,
+                "" if release.rollout == 100 else f", {release.rollout} %",
             )
             for release in policy.live  # type: ignore[attr-defined]
         ]
         if not live:
             return SafeString('<span class="pill off">nowhere</span>')
-        return format_html_join(" ", '<span class="pill {}">{} {} r{}</span>', live)
+        return format_html_join(" ", '<span class="pill {}">{} {} r{}{}</span>', live)
 
     @admin.display(description="Revision", ordering="head__number")
     def revision_shown(self, policy: Policy) -> str:

@@ -69,6 +69,8 @@ def test_the_list_says_what_is_live_where(alice, catalogue):
     factories.change(policy, rules=[factories.rate_limit(limit=20)])
     text = alice.get(LIST).content.decode()
     assert '<span class="pill ok">production enforced r1</span>' in text
+    releases.release(policy.head, catalogue.staging, mode="enforce", rollout=10, by=factories.SYSTEM, reason="a tenth")
+    assert '<span class="pill ok">staging enforced r1, 10 %</span>' in alice.get(LIST).content.decode()
     assert "r2" in text
     assert "by command:tests" in text
 
