@@ -332,16 +332,12 @@ def _exceeded(claim: Claim, usage: Usage) -> Decision:
         rule=explains.name,
         status=explains.status,
         retry_after=None if longest == _NEVER else longest,
-        detail=explains.denial if explains.possible else _too_dear(explains),
+        detail=explains.denial if explains.possible else explains.too_dear(),
         violated=tuple(violated),
     )
 
 
 _NEVER = 10**12
-
-
-def _too_dear(limit: Limit) -> str:
-    return f"This call costs {limit.cost:,}, more than the {limit.burst:,} that {limit.name} ever lets pass at once."
 
 
 def store_failed(claim: Claim, now: float) -> Decision:

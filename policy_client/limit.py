@@ -103,6 +103,10 @@ class Limit(NamedTuple):
         """Whether this call's cost could ever pass."""
         return self.cost <= self.burst
 
+    def too_dear(self) -> str:
+        """The detail of a denial of a call that could never pass."""
+        return f"This call costs {self.cost:,}, more than the {self.burst:,} that {self.name} ever lets pass at once."
+
 
 _BUCKET = Algorithm.TOKEN_BUCKET
 

@@ -222,7 +222,7 @@ class Plan:
         for rule in rules:
             if not isinstance(rule, Keyed):
                 continue
-            source = _source(rule, policy.reference)
+            source = source_of(rule, policy.reference)
             # A rule that cannot be replaced stands beside one of the same name.
             apart = (source,) if names.count((rule.kind, rule.name)) > 1 else ()
             kept = (rule.kind, rule.name, rule.epoch(), *rule.starts_anew(), *rule.key)
@@ -244,13 +244,13 @@ def joined(*parts: object) -> str:
 
 def _judges(kind: type[R], rules: Sequence[Rule], policy: str | None, *, shadow: bool) -> tuple[Judge[R], ...]:
     return tuple(
-        Judge(rule, rule.mode == "enforce" and not shadow, _source(rule, policy))
+        Judge(rule, rule.mode == "enforce" and not shadow, source_of(rule, policy))
         for rule in rules
         if isinstance(rule, kind)
     )
 
 
-def _source(rule: Rule, reference: str | None) -> str:
+def source_of(rule: Rule, reference: str | None) -> str:
     """The policy that a rule came from."""
     return str((rule.source or {}).get("policy") or reference or "")
 

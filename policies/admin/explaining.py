@@ -1,7 +1,7 @@
 """A page that explains a request to a policy's service by what is live. Nothing is written and nothing is counted."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.contrib.admin import AdminSite
@@ -9,14 +9,15 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from policies.admin.typed_forms import TypedForm, choice_field, prose_field, text_field
+from policies.admin.typed_forms import TypedForm, choice_field, number_field, prose_field, text_field
 from policies.lifecycle.policies import newest
 from policies.models import Environment, Policy, ReleaseState
 from policies.publishing.plans import live_plan
 from policy_client.errors import Refused
 from policy_client.explain import Explanation, explain, sample_call
 from policy_client.explain.sample import split_header
-from policy_client.explain.wording import guard_in_words, limit_in_words, switch_in_words
+from policy_client.explain.values import ToldRule
+from policy_client.explain.wording import switch_in_words
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
@@ -28,6 +29,8 @@ class RequestForm(TypedForm):
     path = text_field("Path", help_text="With its query, such as /reports/7/export?format=csv.", size="40")
     user = text_field("User", help_text="Who is logged in.", optional=True, size="20", autocomplete="off")
     ip = text_field("Address", help_text="Of the caller, such as 192.0.2.7.", optional=True, size="20")
+    tenant = text_field("Tenant", help_text="As the service itself says it.", optional=True, size="20")
+    cost = number_field("Cost", help_text="What the service says that this call costs.", optional=True)
     headers = prose_field(
         "Headers",
         help_text="One a line, such as Content-Length: 2048. No keys and no cookies: what is typed here stands in the "
@@ -56,6 +59,7 @@ def show(request: HttpRequest, site: AdminSite, policy: Policy) -> HttpResponse:
         "form": form,
         "told": told,
         "rows": _rows(told) if told else [],
+        "beside": _rules(told.candidate.rules) if told and told.candidate else [],
     }
     return TemplateResponse(request, "policies/explain.html", context, status=400 if form.errors else 200)
 
@@ -77,6 +81,10 @@ def _explained(form: RequestForm, policy: Policy, environments: list[Environment
     if environment is None:
         form.tell("environment", "Choose an environment.")
         return None
+    cost = int(typed["cost"]) if re.fullmatch(r"[0-9]{1,18}", typed["cost"]) else None
+    if typed["cost"] and cost is None:
+        form.tell("cost", "Must be a whole number, such as 5.")
+        return None
     lines = [line for line in typed["headers"].splitlines() if line.strip()]
     try:
         call = sample_call(
@@ -85,6 +93,8 @@ def _explained(form: RequestForm, policy: Policy, environments: list[Environment
             headers=[split_header(line) for line in lines],
             user=typed["user"],
             ip=typed["ip"],
+            tenant=typed["tenant"],
+            cost=cost,
         )
     except Refused as refused:
         for field, messages in refused.errors.items():
@@ -94,16 +104,24 @@ def _explained(form: RequestForm, policy: Policy, environments: list[Environment
 
 
 def _rows(told: Explanation) -> list[dict[str, Any]]:
-    """Switches, guards and limits in the order in which a call meets them."""
+    """Switches, then the rules in the order of the policy."""
     switches = [
-        {"name": f"switch {one.id}", "title": one.effect, "words": switch_in_words(one), "source": "", "mode": ""}
-        for one in told.switches
+        {"name": f"switch {one.id}", "title": one.effect, "words": switch_in_words(one)} for one in told.switches
     ]
-    guards = [{**_rule(one), "title": "Request guard", "words": guard_in_words(one)} for one in told.guards]
-    limits = [{**_rule(one), "title": "Rate limit", "words": limit_in_words(one)} for one in told.limits]
-    return [*switches, *guards, *limits]
+    return [*switches, *_rules(told.rules)]
 
 
-def _rule(rule: Any) -> dict[str, Any]:
-    source = f"{rule.source['policy']} r{rule.source['revision']}" if rule.source else ""
-    return {"name": rule.rule, "sentence": rule.sentence, "source": source, "mode": rule.mode}
+def _rules(rules: Iterable[ToldRule]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": rule.name,
+            "title": rule.title,
+            "words": rule.words,
+            "sentence": rule.sentence,
+            "source": f"{rule.source['policy']} r{rule.source['revision']}" if rule.source else "",
+            "mode": rule.mode,
+            "mode_words": rule.mode_words,
+            "against": rule.reached and rule.verdict in ("denies", "would_deny"),
+        }
+        for rule in rules
+    ]

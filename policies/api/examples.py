@@ -139,7 +139,12 @@ _EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
                 "user": "42",
                 "ip": "192.0.2.7",
             },
-        }
+        },
+        "At a cost": {
+            "service": "reports",
+            "environment": "production",
+            "request": {"method": "POST", "path": "/reports/7/export", "tenant": "acme", "cost": 5},
+        },
     },
     "release.rollback": {"One step": {"reason": "customers see denials"}},
     "switch.create": {

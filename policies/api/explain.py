@@ -3,17 +3,21 @@
 from typing import Any
 
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from policies.api.fields import Body, Flag, Named, Text
+from policies.api.fields import Body, Flag, Named, Text, Whole
 from policies.api.problems import invalid
 from policies.api.rooms import Room
+from policies.api.rule_schema import rule
 from policies.models import Environment, Policy, Service
 from policies.publishing.plans import live_plan
 from policy_client.errors import Refused
 from policy_client.explain import explain, sample_call
+from policy_client.rules import KINDS
+from policy_client.rules.keyed import MAX_LIMIT
 
 LONGEST = 4000
 
@@ -33,6 +37,13 @@ class SampleBody(Body):
     tenant = _part()
     api_key = _part()
     authenticated = Flag(required=False, default=False, help_text="Known to the service, though not as a user.")
+    cost = Whole(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=MAX_LIMIT,
+        help_text="What the service says that the call costs, if it does: it takes the place of each rule's own.",
+    )
 
 
 class ExplainBody(Body):
@@ -70,19 +81,6 @@ class SwitchPart(serializers.Serializer[Any]):
     decides = serializers.BooleanField(help_text="Whether it is the one that ends this call.")
 
 
-class RulePart(serializers.Serializer[Any]):
-    rule = serializers.CharField()
-    mode = serializers.ChoiceField(choices=["enforce", "shadow"])
-    source = serializers.DictField(help_text="scope, policy and revision that the rule comes from.")
-    sentence = serializers.CharField()
-
-
-class GuardPart(RulePart):
-    verdict = serializers.ChoiceField(choices=["passes", "denies", "would_deny"])
-    status = serializers.IntegerField(allow_null=True)
-    detail = serializers.CharField(allow_blank=True)
-
-
 class KeyPart(serializers.Serializer[Any]):
     part = serializers.CharField()
     value = serializers.CharField(allow_null=True)
@@ -93,13 +91,47 @@ class KeyPart(serializers.Serializer[Any]):
     )
 
 
-class LimitPart(RulePart):
-    limit = serializers.IntegerField()
-    window = serializers.IntegerField(help_text="Seconds.")
-    burst = serializers.IntegerField()
-    algorithm = serializers.CharField()
-    key = KeyPart(many=True, help_text="Whose counter it is; empty: one for all callers.")
-    asked = serializers.BooleanField(help_text="Whether this call gets as far as the counter.")
+class ConditionPart(serializers.Serializer[Any]):
+    words = serializers.CharField()
+    holds = serializers.BooleanField(help_text="Of this call.")
+
+
+@extend_schema_field(rule())
+class Content(serializers.DictField):
+    """A rule of any kind."""
+
+
+class RulePart(serializers.Serializer[Any]):
+    kind = serializers.ChoiceField(choices=list(KINDS))
+    title = serializers.CharField(help_text="The kind as people call it.")
+    name = serializers.CharField()
+    mode = serializers.ChoiceField(
+        choices=["enforce", "shadow"],
+        help_text="As it holds for this call: outside of its rollout a rule is in shadow.",
+    )
+    mode_words = serializers.CharField(
+        allow_blank=True, help_text="Why, where the rule alone does not tell: outside of the rollout of 25 percent."
+    )
+    rollout = serializers.IntegerField(help_text="Percent of the callers.")
+    source = serializers.DictField(help_text="scope, policy and revision that the rule comes from.")
+    sentence = serializers.CharField(help_text="What it does to any call.")
+    verdict = serializers.ChoiceField(
+        choices=["passes", "denies", "would_deny", "counts", "runs", "absent", "skipped"],
+        help_text="would_deny: it is in shadow. counts: whether it lets the call pass is for the counters to say. "
+        "runs: it watches the call while that runs. absent: a condition does not hold. skipped: a part of its key is "
+        "missing.",
+    )
+    reached = serializers.BooleanField(help_text="Whether this call gets as far as this rule.")
+    words = serializers.CharField(help_text="The verdict.")
+    unless = serializers.CharField(
+        allow_blank=True, help_text="What must be so for the call to pass, where that is not known yet."
+    )
+    status = serializers.IntegerField(allow_null=True, help_text="Of a denial by it.")
+    detail = serializers.CharField(allow_blank=True, help_text="Of a denial by it.")
+    conditions = ConditionPart(many=True, help_text="All must hold, else the rule is absent.")
+    key = KeyPart(many=True, help_text="Whose counter it is; empty: one for all callers, or nothing is counted.")
+    cost = serializers.IntegerField(allow_null=True, help_text="What this call takes; null: nothing is counted.")
+    content = Content(help_text="The rule as it was written.")
 
 
 class DecisionPart(serializers.Serializer[Any]):
@@ -109,9 +141,10 @@ class DecisionPart(serializers.Serializer[Any]):
     rule = serializers.CharField(allow_null=True)
     retry_after = serializers.IntegerField(allow_null=True)
     detail = serializers.CharField(allow_blank=True)
-    would_deny = serializers.ListField(child=serializers.CharField(), help_text="Guards in shadow.")
+    would_deny = serializers.ListField(child=serializers.CharField(), help_text="Rules in shadow.")
     depends_on = serializers.ListField(
-        child=serializers.CharField(), help_text="Enforced limits that let it pass as long as they are not used up."
+        child=serializers.CharField(),
+        help_text="Enforced rules that let it pass as long as they are not used up or overstepped.",
     )
     words = serializers.CharField()
 
@@ -122,19 +155,30 @@ class AnswerPart(serializers.Serializer[Any]):
     body = serializers.DictField(allow_null=True)
 
 
+class CandidatePart(serializers.Serializer[Any]):
+    revision = serializers.IntegerField()
+    rules = RulePart(many=True)
+    decision = DecisionPart()
+    answer = AnswerPart(allow_null=True)
+
+
 class ExplanationRow(serializers.Serializer[Any]):
     service = serializers.CharField()
     environment = serializers.CharField()
     version = serializers.IntegerField(help_text="Of the bundle.")
     method = serializers.CharField()
     path = serializers.CharField()
+    cost = serializers.IntegerField(allow_null=True, help_text="What the service says that the call costs.")
     matched = MatchedPart()
     policy = PolicyPart(allow_null=True)
     switches = SwitchPart(many=True)
-    guards = GuardPart(many=True)
-    limits = LimitPart(many=True)
+    rules = RulePart(many=True, help_text="Of every kind, in the order of the policy.")
     decision = DecisionPart()
     answer = AnswerPart(allow_null=True, help_text="What a denied caller gets, but for the id of the decision.")
+    candidate = CandidatePart(
+        allow_null=True,
+        help_text="What a revision would decide that is decided beside, as if alone, and denies nobody.",
+    )
     counters = serializers.CharField(help_text="Why no counters are told.")
 
 
@@ -149,8 +193,9 @@ class Explain(Room):
     titles = {"explain": "Explain a request"}
 
     def explain(self, request: Request) -> Response:
-        """What is live makes this of a sample request: endpoint, policy, switches, guards, limits with their source
-        and the caller's key, and the decision in fields and words. Nothing is counted; counters are not read.
+        """What is live makes this of a sample request: endpoint, policy, switches, every rule with its source, its
+        verdict and the caller's key, the candidate, and the decision in fields and words. Nothing is counted; counters
+        are not read, so a call is told as one of a caller who has used nothing.
         """
         values = self.read()
         sample = values["request"]

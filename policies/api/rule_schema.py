@@ -49,11 +49,20 @@ _CONDITION: dict[str, Any] = {
 
 def rules() -> PolymorphicProxySerializer:
     """A list of rules, told apart by `kind`."""
+    return _rule(many=True)
+
+
+def rule() -> PolymorphicProxySerializer:
+    """A rule of any kind."""
+    return _rule(many=False)
+
+
+def _rule(*, many: bool) -> PolymorphicProxySerializer:
     return PolymorphicProxySerializer(
         component_name="Rule",
         serializers={kind: _serializer(rule) for kind, rule in KINDS.items()},
         resource_type_field_name="kind",
-        many=True,
+        many=many,
     )
 
 

@@ -38,6 +38,7 @@ def add_request_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tenant")
     parser.add_argument("--api-key", metavar="KEY")
     parser.add_argument("--authenticated", action="store_true", help="known to the service, though not as a user")
+    parser.add_argument("--cost", type=int, metavar="N", help="what the service says that the call costs")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
 
 
@@ -52,6 +53,7 @@ def call_of(options: dict[str, Any]) -> Call:
         tenant=options["tenant"],
         api_key=options["api_key"],
         authenticated=options["authenticated"],
+        cost=options["cost"],
     )
 
 

@@ -1,39 +1,36 @@
 """What a plan makes of one call: the same decision as in a service, with what it was made of. Pure; no store is asked.
 
-How far a limit is used up is known by the store of the service alone, so a call that reaches the limits is told as
-allowed, with the names of those on which that depends.
+How far a limit is used up is known by the store of the service alone, so a call that reaches the limits is told as one
+of a caller who has used nothing, with the names of the rules on which it depends.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from datetime import UTC
-from typing import Any
 
 from policy_client.answer import answer, problem
 from policy_client.bundle import Endpoint, Policy, Switch
 from policy_client.call import Call
-from policy_client.decision import Decision, prepare
+from policy_client.claim import Claim, Usage
+from policy_client.decision import Decision, conclude, prepare
+from policy_client.explain.telling import tell
 from policy_client.explain.values import (
     Answered,
-    AskedLimit,
+    Beside,
     Decided,
     Explanation,
     HeldPolicy,
     HeldSwitch,
-    JudgedGuard,
-    KeyPart,
     Matched,
+    ToldRule,
 )
 from policy_client.explain.wording import decided_in_words, matched_in_words
-from policy_client.identity import subject
-from policy_client.plan import Entry, Judge, Plan
+from policy_client.limit import SECOND
+from policy_client.plan import Entry, Plan
 from policy_client.routes import canonical, normalise, path_values
-from policy_client.rules import RequestGuard
-from policy_client.rules.keyed import Keyed
 
-_COUNTED_AS = {"=": "value", "#": "hash", "~": "address", "-": "shared"}
+_BEFORE_RULES = ("mode_off", "switch_bypass", "switch_block")
 
 
 def explain(plan: Plan, call: Call, now: float) -> Explanation:
@@ -44,15 +41,17 @@ def explain(plan: Plan, call: Call, now: float) -> Explanation:
         call.path_params = path_values(template, call.path)
     policy = next((one for one in plan.bundle.policies if one.reference == entry.policy), None)
     endpoint = _endpoint(policy, call, template)
-    prepared = prepare(plan, call, now, entry)
-    asked = () if isinstance(prepared, Decision) else tuple(counter.name for counter, _ in prepared.takes)
-    decision = _decided(prepared, entry, asked)
+    decision = _decision(plan, call, now, entry)
+    lowered = "" if plan.mode == "enforce" else plan.mode
+    ended = decision.reason in _BEFORE_RULES
+    rules = tell(policy.rules if policy else (), call, policy=entry.policy, lowered=lowered, ended=ended)
     return Explanation(
         service=plan.bundle.service,
         environment=plan.bundle.environment,
         version=plan.version,
         method=call.method,
         path=call.path,
+        cost=call.cost,
         matched=Matched(
             how=how,
             endpoint=call.endpoint or (endpoint.name if endpoint and endpoint.name else None),
@@ -61,11 +60,25 @@ def explain(plan: Plan, call: Call, now: float) -> Explanation:
         ),
         policy=_policy(policy),
         switches=_switches(entry, plan, now),
-        guards=tuple(_guard(guard, call) for guard in entry.guards),
-        limits=_limits(policy, entry, call, asked),
-        decision=decision,
-        answer=_answer(prepared, call) if isinstance(prepared, Decision) else None,
+        rules=rules,
+        decision=_decided(decision, rules),
+        answer=_answer(decision, call),
+        candidate=_beside(policy, call, decision.candidate),
     )
+
+
+def _decision(plan: Plan, call: Call, now: float, entry: Entry) -> Decision:
+    """The decision about a call whose caller has used nothing so far."""
+    prepared = prepare(plan, call, now, entry)
+    return prepared if isinstance(prepared, Decision) else conclude(prepared, _unused(prepared, now), now)
+
+
+def _unused(claim: Claim, now: float) -> Usage:
+    """What a store says that has no counters yet."""
+    at = int(now * SECOND)
+    spent = [(limit.possible, 0, at) for limit in claim.asked]
+    beside = _unused(claim.beside, now) if claim.beside else None
+    return all(ok for ok, _, _ in spent), at, spent, beside
 
 
 def _found(plan: Plan, call: Call) -> tuple[str, Entry, str | None]:
@@ -122,74 +135,29 @@ def _switch(switch: Switch, decides: bool) -> HeldSwitch:
     )
 
 
-def _guard(judge: Judge[RequestGuard], call: Call) -> JudgedGuard:
-    guard, enforced = judge.rule, judge.enforces(call)
-    violation = guard.violation(call) if guard.applies(call) else None
-    return JudgedGuard(
-        rule=guard.name,
-        mode="enforce" if enforced else "shadow",
-        source=dict(guard.source or {}),
-        sentence=guard.sentence(),
-        verdict="passes" if violation is None else "denies" if enforced else "would_deny",
-        status=violation.status if violation else None,
-        detail=violation.detail if violation else "",
+def _beside(policy: Policy | None, call: Call, decision: Decision | None) -> Beside | None:
+    if policy is None or policy.candidate is None or decision is None:
+        return None
+    rules = tell(policy.candidate.rules, call, policy=policy.reference, lowered="", ended=False)
+    return Beside(
+        revision=policy.candidate.revision,
+        rules=rules,
+        decision=_decided(decision, rules),
+        answer=_answer(decision, call),
     )
 
 
-def _limits(policy: Policy | None, entry: Entry, call: Call, asked: tuple[str, ...]) -> tuple[AskedLimit, ...]:
-    rules = [rule for rule in policy.rules if isinstance(rule, Keyed)] if policy else []
-    return tuple(
-        AskedLimit(
-            rule=rule.name,
-            mode="enforce" if limit.enforced else "shadow",
-            source=dict(rule.source or {}),
-            sentence=rule.sentence(),
-            limit=limit.limit,
-            window=limit.window,
-            burst=limit.burst,
-            algorithm=limit.algorithm.name.lower(),
-            key=tuple(_key_part(part, rule, call) for part in rule.key),
-            asked=rule.name in asked,
-        )
-        for rule, limit in zip(rules, entry.limits, strict=True)
-    )
-
-
-def _key_part(part: str, rule: Keyed, call: Call) -> KeyPart:
-    alone = subject(replace(rule, key=(part,)), call)
-    if alone is None:
-        return KeyPart(part=part, value=None, counted_as="skipped")
-    [text] = alone
-    if text == "-" and rule.on_missing == "ip":
-        return KeyPart(part=part, value=None, counted_as="address")
-    return KeyPart(part=part, value=text[1:] or None, counted_as=_COUNTED_AS[text[0]])
-
-
-def _decided(prepared: Any, entry: Entry, asked: tuple[str, ...]) -> Decided:
-    if isinstance(prepared, Decision):
-        outcome, reason, status = prepared.outcome, prepared.reason, prepared.status
-        rule, retry_after, detail = prepared.rule, prepared.retry_after, prepared.detail
-    else:
-        outcome, reason, status, rule, retry_after, detail = "allow", "within_limits", 200, None, None, ""
-    depends_on = tuple(limit.name for limit in entry.limits if limit.enforced and limit.name in asked)
+def _decided(decision: Decision, rules: tuple[ToldRule, ...]) -> Decided:
     return Decided(
-        outcome=outcome,
-        reason=reason,
-        status=status,
-        rule=rule,
-        retry_after=retry_after,
-        detail=detail,
-        would_deny=prepared.would_deny,
-        depends_on=depends_on,
-        words=decided_in_words(
-            reason,
-            status=status,
-            rule=rule,
-            detail=detail,
-            depends_on=depends_on,
-            counted=bool(asked),
-            would_deny=prepared.would_deny,
-        ),
+        outcome=decision.outcome,
+        reason=decision.reason,
+        status=decision.status,
+        rule=decision.rule,
+        retry_after=decision.retry_after,
+        detail=decision.detail,
+        would_deny=decision.would_deny,
+        depends_on=tuple(rule.name for rule in rules if rule.depended_on) if decision.allowed else (),
+        words=decided_in_words(decision, rules),
     )
 
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from policy_client.call import Call
 from policy_client.errors import Errors, Refused
 from policy_client.request_parts import read_body_headers, read_cookies, read_query
+from policy_client.rules.keyed import MAX_LIMIT
 from policy_client.rules.parts import FIELD_NAME, METHOD
 
 MAX_PATH = 4000
@@ -28,6 +29,7 @@ def sample_call(
     tenant: str | None = None,
     api_key: str | None = None,
     authenticated: bool = False,
+    cost: int | None = None,
 ) -> Call:
     """The call. `path` is as in a request line, with its query; a header that is there twice counts as one, joined.
 
@@ -44,6 +46,8 @@ def sample_call(
         errors["path"] = [f"Must begin with / and have at most {MAX_PATH:,} characters; without host: /reports/7."]
     if ip and not _is_address(ip):
         errors["ip"] = ["Must be an address such as 192.0.2.7 or 2001:db8::7."]
+    if cost is not None and not 1 <= cost <= MAX_LIMIT:
+        errors["cost"] = [f"Must be a whole number from 1 to {MAX_LIMIT:,}."]
     found = _read_headers(headers, errors)
     if errors:
         raise Refused(errors)
@@ -59,6 +63,7 @@ def sample_call(
         tenant=tenant or None,
         api_key=api_key or None,
         authenticated=authenticated,
+        cost=cost,
     )
     read_body_headers(call, found)
     return call

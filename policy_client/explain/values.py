@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-COUNTERS = "Counters are not read here: what a caller has used is known by the store of the service alone."
+COUNTERS = (
+    "Counters are not read here: what a caller has used, and how many calls are running, is known by the store of the "
+    "service alone."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,19 +50,6 @@ class HeldSwitch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgedGuard:
-    """A guard. `verdict`: passes, denies, or would_deny (in shadow). `status` and `detail` are of a denial."""
-
-    rule: str
-    mode: str
-    source: Mapping[str, Any]
-    sentence: str
-    verdict: str
-    status: int | None
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPart:
     """One part of whose counter it is. `counted_as`: value, hash (of a value longer than 64 characters), address (in
     place of what the call lacks; without a value if the sample has no address), shared (one counter for all that lack
@@ -72,24 +62,54 @@ class KeyPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskedLimit:
-    """A limit. `asked`: whether this call gets as far as its counter."""
+class ToldCondition:
+    """Under which condition a rule is there, and whether that holds of this call."""
 
-    rule: str
+    words: str
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldRule:
+    """A rule of any kind, and what it says of this call.
+
+    `mode` is enforce or shadow as it holds for this call, `mode_words` why, where the rule alone does not tell.
+    `verdict`: passes; denies, or would_deny in shadow; counts (whether it lets the call pass is for the store to say);
+    runs (it watches the call while that runs); absent (not all `conditions` hold); skipped (a part of its key is
+    missing). `reached`: whether the call gets as far as this rule. `status` and `detail` are of a denial by it. `cost`
+    is what the call takes of its counter, whose `key` it is; None and empty where nothing is counted. `content` is what
+    people wrote.
+    """
+
+    kind: str
+    title: str
+    name: str
     mode: str
+    mode_words: str
+    rollout: int
     source: Mapping[str, Any]
     sentence: str
-    limit: int
-    window: int
-    burst: int
-    algorithm: str
+    verdict: str
+    reached: bool
+    words: str
+    unless: str
+    status: int | None
+    detail: str
+    conditions: tuple[ToldCondition, ...]
     key: tuple[KeyPart, ...]
-    asked: bool
+    cost: int | None
+    content: Mapping[str, Any]
+
+    @property
+    def depended_on(self) -> bool:
+        """Whether the call passes only as long as this rule lets it."""
+        return self.reached and self.mode == "enforce" and bool(self.unless)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """The decision. `depends_on` names the enforced limits that let it pass only as long as they are not used up."""
+    """The decision. `depends_on` names the enforced rules that let it pass only as long as they are not used up or
+    overstepped."""
 
     outcome: str
     reason: str
@@ -112,21 +132,34 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """The candidate of the policy: a revision that is decided beside, as if alone, and denies nobody."""
+
+    revision: int
+    rules: tuple[ToldRule, ...]
+    decision: Decided
+    answer: Answered | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """All there is to say about one call."""
+    """All there is to say about one call. `cost` is what the service says that it costs, None where it says nothing.
+    `rules` are in the policy's order. `candidate` is None if there is none, and where a call ends before rules are
+    looked at."""
 
     service: str
     environment: str
     version: int
     method: str
     path: str
+    cost: int | None
     matched: Matched
     policy: HeldPolicy | None
     switches: tuple[HeldSwitch, ...]
-    guards: tuple[JudgedGuard, ...]
-    limits: tuple[AskedLimit, ...]
+    rules: tuple[ToldRule, ...]
     decision: Decided
     answer: Answered | None
+    candidate: Beside | None
     counters: str = COUNTERS
 
     def as_json(self) -> dict[str, Any]:

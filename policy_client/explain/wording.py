@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from policy_client.bundle import Policy
 from policy_client.call import Call
-from policy_client.explain.values import AskedLimit, Explanation, HeldSwitch, JudgedGuard, KeyPart
+from policy_client.decision import Decision
+from policy_client.explain.values import Answered, Explanation, HeldSwitch, KeyPart, ToldRule
+from policy_client.rules.verdict import Verdict
+from policy_client.rules.wording import listed
 
 _ALLOWED = {
     "mode_off": "Allowed: the mode of the client is off, nothing is decided.",
@@ -28,80 +31,41 @@ def matched_in_words(how: str, call: Call, template: str | None, policy: Policy 
     return f"By its {how}, as {call.method} {template}: {holds} for it."
 
 
-def decided_in_words(
-    reason: str,
-    *,
-    status: int,
-    rule: str | None,
-    detail: str,
-    depends_on: Sequence[str],
-    counted: bool,
-    would_deny: Sequence[str],
-) -> str:
+def decided_in_words(decision: Decision, rules: Sequence[ToldRule]) -> str:
     """The decision as one or two sentences."""
-    also = f" In shadow, {_and(would_deny)} would deny it." if would_deny else ""
-    if reason == "switch_block":
-        return f"Denied with {status}: a switch blocks it. {detail}"
-    if reason == "guard":
-        return f"Denied with {status} by the guard {rule}: {detail}{also}"
-    if reason in _ALLOWED:
-        return _ALLOWED[reason]
+    if decision.reason == "switch_block":
+        return f"Denied with {decision.status}: a switch blocks it. {decision.detail}"
+    if decision.reason in _ALLOWED:
+        return _ALLOWED[decision.reason]
+    would_deny = [rule.name for rule in rules if rule.reached and rule.verdict == "would_deny"]
+    also = f" In shadow, {listed(would_deny)} would deny it." if would_deny else ""
+    if not decision.allowed:
+        denies = next(rule for rule in rules if rule.reached and rule.verdict == "denies")
+        return f"Denied with {decision.status} by the {denies.title.lower()} {denies.name}: {decision.detail}{also}"
+    depends_on = [f"{rule.unless} (else {rule.status})" for rule in rules if rule.depended_on]
     if depends_on:
-        verb = "is" if len(depends_on) == 1 else "are"
-        return f"Allowed as long as {_and(depends_on)} {verb} not used up; else denied with 429 and Retry-After.{also}"
-    if counted:
-        return f"Allowed: its limits are in shadow, they count and deny nothing.{also}"
+        return f"Allowed as long as {listed(depends_on)}.{also}"
+    if any(rule.reached and rule.unless for rule in rules):
+        return f"Allowed: what counts or watches it is in shadow, and denies nothing.{also}"
     return f"Allowed: no limit applies to it, and nothing is counted.{also}"
 
 
-def as_text(told: Explanation) -> str:
-    """For a terminal."""
-    return "\n".join(_lines(told))
-
-
-def _lines(told: Explanation) -> Iterator[str]:
-    yield f"{told.method} {told.path} at {told.service}/{told.environment}, bundle version {told.version}"
-    yield told.decision.words
-    yield ""
-    yield f"endpoint  {told.matched.words}"
-    if told.policy:
-        yield f"policy    {told.policy.reference} {told.policy.name}, revision {told.policy.revision}"
-        yield f"owner     {told.policy.owner or 'not told'}"
-    for switch in told.switches:
-        yield f"switch    {switch.id}: {switch_in_words(switch)}"
-    for guard in told.guards:
-        yield f"guard     {guard.rule} ({guard.mode}{_source(guard)}): {guard_in_words(guard)}"
-        yield f"          {guard.sentence}"
-    for limit in told.limits:
-        yield f"limit     {limit.rule} ({limit.mode}{_source(limit)}): {limit_in_words(limit)}"
-        yield f"          {limit.sentence}"
-    if told.answer:
-        yield f"answer    {told.answer.status}"
-        yield from (f"          {name}: {value}" for name, value in told.answer.headers.items())
-    yield ""
-    yield told.counters
-
-
-def switch_in_words(switch: HeldSwitch) -> str:
-    """What it does and whether it is the one that decides."""
-    does = f"answers every call with {switch.status}" if switch.effect == "block" else "lets every call through"
-    until = f" until {switch.until}" if switch.until else ""
-    return f"{does}{until}{'; it decides' if switch.decides else '; it does not decide'}"
-
-
-def guard_in_words(guard: JudgedGuard) -> str:
-    """Its verdict."""
-    if guard.verdict == "passes":
-        return "passes"
-    return f"{'denies' if guard.verdict == 'denies' else 'would deny'} with {guard.status}: {guard.detail}"
-
-
-def limit_in_words(limit: AskedLimit) -> str:
-    """Whose counter it is."""
-    whose = ", ".join(key_in_words(part) for part in limit.key) or "one counter for all"
-    if any(part.counted_as == "skipped" for part in limit.key):
-        return f"does not apply; {whose}"
-    return whose if limit.asked else f"not asked; {whose}"
+def verdict_in_words(
+    outcome: str, verdict: Verdict, *, reached: bool, missing: Sequence[str], whose: Sequence[str] | None
+) -> str:
+    """What a rule does, as its name is followed by. `missing` are conditions that do not hold; `whose` is the counter
+    of a rule that counts."""
+    if outcome == "absent":
+        return f"does not apply: it is there only where {listed(missing)}"
+    if outcome == "skipped":
+        return f"does not apply; {', '.join(whose or ())}"
+    if outcome in ("denies", "would_deny"):
+        words = f"{'denies' if outcome == 'denies' else 'would deny'} it with {verdict.status}: {verdict.detail}"
+    elif whose is None:
+        words = verdict.words
+    else:
+        words = f"{verdict.words}; {', '.join(whose) or 'one counter for all'}"
+    return words if reached else f"is not asked; else it {words}"
 
 
 def key_in_words(part: KeyPart) -> str:
@@ -117,13 +81,52 @@ def key_in_words(part: KeyPart) -> str:
     }[part.counted_as]
 
 
-def _source(rule: JudgedGuard | AskedLimit) -> str:
+def switch_in_words(switch: HeldSwitch) -> str:
+    """What it does and whether it is the one that decides."""
+    does = f"answers every call with {switch.status}" if switch.effect == "block" else "lets every call through"
+    until = f" until {switch.until}" if switch.until else ""
+    return f"{does}{until}{'; it decides' if switch.decides else '; it does not decide'}"
+
+
+def as_text(told: Explanation) -> str:
+    """For a terminal."""
+    return "\n".join(_lines(told))
+
+
+def _lines(told: Explanation) -> Iterator[str]:
+    cost = f", at a cost of {told.cost:,}" if told.cost is not None else ""
+    yield f"{told.method} {told.path} at {told.service}/{told.environment}{cost}, bundle version {told.version}"
+    yield told.decision.words
+    yield ""
+    yield f"endpoint  {told.matched.words}"
+    if told.policy:
+        yield f"policy    {told.policy.reference} {told.policy.name}, revision {told.policy.revision}"
+        yield f"owner     {told.policy.owner or 'not told'}"
+    for switch in told.switches:
+        yield f"switch    {switch.id}: {switch_in_words(switch)}"
+    yield from _rules_and_answer(told.rules, told.answer)
+    if told.candidate:
+        yield ""
+        yield f"candidate revision {told.candidate.revision}, decided beside as if alone; it denies nobody"
+        yield f"          {told.candidate.decision.words}"
+        yield from _rules_and_answer(told.candidate.rules, told.candidate.answer)
+    yield ""
+    yield told.counters
+
+
+def _rules_and_answer(rules: Sequence[ToldRule], answer: Answered | None) -> Iterator[str]:
+    for rule in rules:
+        mode = f"{rule.mode}, {rule.mode_words}" if rule.mode_words else rule.mode
+        yield f"rule      {rule.name}, {rule.title.lower()} ({mode}{_source(rule)}): {rule.words}"
+        yield f"          {rule.sentence}"
+    if answer:
+        yield f"answer    {answer.status}"
+        yield from (f"          {name}: {value}" for name, value in answer.headers.items())
+
+
+def _source(rule: ToldRule) -> str:
     """Where a rule came from."""
     reference, revision, scope = (rule.source.get(name) for name in ("policy", "revision", "scope"))
     if reference is None:
         return ""
     return f", from {scope} policy {reference} r{revision}" if scope else f", from {reference} r{revision}"
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

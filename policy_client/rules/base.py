@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from policy_client.errors import Errors, Refused, path_join
 from policy_client.fields import Part, Spec, choice, conditions, integer, mapping, read_fields, specs_of, text, wire
 from policy_client.rules.conditions import MAX_CONDITIONS, Condition, read_conditions
+from policy_client.rules.verdict import Stage, Verdict
 
 if TYPE_CHECKING:
     from policy_client.call import Call
@@ -27,6 +28,9 @@ class Rule:
 
     kind: ClassVar[str]
     title: ClassVar[str]
+    stage: ClassVar[Stage]
+    beyond_logs: ClassVar[str] = ""
+    """Why an access log says too little to judge its calls by such a rule; empty if it says enough."""
 
     name: str = text(
         label="Name",
@@ -107,4 +111,8 @@ class Rule:
 
     def does(self) -> str:
         """What the rule does where it applies, in plain English."""
+        raise NotImplementedError
+
+    def verdict(self, call: Call) -> Verdict:
+        """What the rule says of a call in which it applies, without counting; for the explanation of a decision."""
         raise NotImplementedError

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from policy_client.fields import Part, choice, integer
 from policy_client.limit import Algorithm, Limit
 from policy_client.rules.keyed import NO_ZERO, Keyed
+from policy_client.rules.verdict import Verdict
 from policy_client.rules.wording import each, plural, span
+
+if TYPE_CHECKING:
+    from policy_client.call import Call
 
 MAX_SLOTS = 10**6
 MAX_SLOT_TTL = 3_600
@@ -24,6 +28,7 @@ class ConcurrencyLimit(Keyed):
 
     kind: ClassVar[str] = "concurrency_limit"
     title: ClassVar[str] = "Concurrency limit"
+    beyond_logs: ClassVar[str] = "a log does not say how long a call ran"
 
     limit: int = integer(
         1,
@@ -67,6 +72,19 @@ class ConcurrencyLimit(Keyed):
 
     def starts_anew(self) -> tuple[object, ...]:
         return ()
+
+    def cost_of(self, call: Call) -> int:
+        """One slot, whatever the call costs."""
+        return 1
+
+    def claims(self, limit: Limit) -> Verdict:
+        return Verdict(
+            "runs",
+            f"holds one slot, of {self.limit:,} in all, while the call runs",
+            limit.status,
+            limit.denial,
+            unless=f"{self.name} has a free slot",
+        )
 
     def does(self) -> str:
         return (

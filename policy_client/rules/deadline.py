@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from policy_client.fields import number
 from policy_client.rules.base import Rule
+from policy_client.rules.verdict import Stage, Verdict
 from policy_client.rules.wording import span
+
+if TYPE_CHECKING:
+    from policy_client.call import Call
 
 MIN_SECONDS = 0.01
 MAX_SECONDS = 3_600
@@ -19,6 +23,8 @@ class Deadline(Rule):
 
     kind: ClassVar[str] = "deadline"
     title: ClassVar[str] = "Deadline"
+    stage: ClassVar[Stage] = Stage.RUNNING
+    beyond_logs: ClassVar[str] = "a log does not say how long a call ran"
 
     seconds: float = number(
         MIN_SECONDS,
@@ -33,6 +39,10 @@ class Deadline(Rule):
     def overstepped(self) -> str:
         """The detail of a denial by this rule."""
         return f"It took longer than {span(self.seconds)}: {self.name} has passed."
+
+    def verdict(self, call: Call) -> Verdict:
+        words = f"gives the call {span(self.seconds)} from when it is let pass"
+        return Verdict("runs", words, 504, self.overstepped(), unless=f"it takes at most {span(self.seconds)}")
 
     def does(self) -> str:
         return (

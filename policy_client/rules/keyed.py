@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from policy_client.errors import Errors, path_join
 from policy_client.fields import choice, words
 from policy_client.limit import Limit
 from policy_client.rules.base import Rule
 from policy_client.rules.parts import NAMED_PARTS, SIMPLE_PARTS
+from policy_client.rules.verdict import Stage, Verdict
+from policy_client.rules.wording import plural
+
+if TYPE_CHECKING:
+    from policy_client.call import Call
 
 MAX_LIMIT = 10**9
 
@@ -36,6 +42,8 @@ def _check_part(part: str) -> str | None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keyed(Rule):
     """A rule with a counter for each value of `key`."""
+
+    stage: ClassVar[Stage] = Stage.STORE
 
     key: tuple[str, ...] = words(
         label="Counted per",
@@ -69,6 +77,27 @@ class Keyed(Rule):
     def starts_anew(self) -> tuple[object, ...]:
         """What of this rule, when it changes, makes other counters, beside its key and epoch: never mode or limit."""
         raise NotImplementedError
+
+    def cost_of(self, call: Call) -> int:
+        """What a call takes of its counter: what the service says it costs, else what the rule says."""
+        return call.cost if call.cost is not None else self.numbers(enforced=True).cost
+
+    def verdict(self, call: Call) -> Verdict:
+        """A call that costs more than there ever is is denied, however little was used."""
+        limit = self.numbers(enforced=True)._replace(cost=self.cost_of(call))
+        if not limit.possible:
+            return Verdict("denies", status=limit.status, detail=limit.too_dear())
+        return self.claims(limit)
+
+    def claims(self, limit: Limit) -> Verdict:
+        """What a call takes whose numbers these are."""
+        return Verdict(
+            "counts",
+            f"counts {plural(limit.cost, 'call' if limit.cost == 1 else 'unit')}",
+            limit.status,
+            limit.denial,
+            unless=f"{self.name} is not used up",
+        )
 
     def missing(self) -> str:
         """What becomes of calls that lack a part of the key, as a sentence with a space before it."""

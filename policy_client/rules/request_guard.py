@@ -9,6 +9,7 @@ from policy_client.errors import Errors
 from policy_client.fields import boolean, integer, words
 from policy_client.rules.base import Rule
 from policy_client.rules.parts import FIELD_NAME, METHOD
+from policy_client.rules.verdict import Stage, Verdict
 from policy_client.rules.wording import plural
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class RequestGuard(Rule):
 
     kind: ClassVar[str] = "request_guard"
     title: ClassVar[str] = "Request guard"
+    stage: ClassVar[Stage] = Stage.REQUEST
+    beyond_logs: ClassVar[str] = "a log has neither headers nor bodies"
 
     methods: tuple[str, ...] = words(
         label="Methods",
@@ -101,6 +104,17 @@ class RequestGuard(Rule):
         if self.max_body is not None and (call.content_length or 0) > self.max_body:
             return Violation(413, self.overstepped())
         return None
+
+    def verdict(self, call: Call) -> Verdict:
+        """A body whose length is not announced is judged while it is read."""
+        violation = self.violation(call)
+        if violation is not None:
+            return Verdict("denies", status=violation.status, detail=violation.detail)
+        if self.max_body is None or call.content_length is not None or not call.method:
+            return Verdict("passes", "lets it pass")
+        most = plural(self.max_body, "byte")
+        words = f"lets it pass so far, and counts its body while that is read: at most {most}"
+        return Verdict("runs", words, 413, self.overstepped(), unless=f"its body has at most {most}")
 
     def overstepped(self) -> str:
         """The detail of a denial for the size of the body."""

@@ -36,14 +36,14 @@ def test_a_request_is_explained_and_nothing_is_written(admin, policy, catalogue)
     events = AuditEvent.objects.count()
     page = explained(admin, policy, user="<b>42", headers="X-A: b\n\nContent-Length: 9").content.decode()
     for words in (
-        "Allowed as long as per-user is not used up",
+        "Allowed as long as per-user is not used up (else 429).",
         "user = &lt;b&gt;42",
         f"{policy.reference} r1",
-        "passes",
+        "lets it pass",
     ):
         assert words in page
     page = explained(admin, policy, headers="Content-Length: 11").content.decode()
-    assert "Denied with 413 by the guard small" in page
+    assert "Denied with 413 by the request guard small" in page
     assert "no policy holds for it" in explained(admin, policy, environment="staging").content.decode()
     switches.set_switch("block", policy=policy, detail="Paused.", by=SYSTEM, reason="moved")
     assert "Denied with 503: a switch blocks it. Paused." in explained(admin, policy).content.decode()
@@ -53,11 +53,14 @@ def test_a_request_is_explained_and_nothing_is_written(admin, policy, catalogue)
 def test_a_fault_is_told_at_its_field_and_what_was_typed_stays(admin, policy):
     page = explained(admin, policy, path="reports\0", ip="here", headers="no colon", environment="\0")
     assert page.status_code == 400 and "Choose an environment." in page.content.decode()
-    page = explained(admin, policy, path="reports", ip="here", headers="no colon")
+    page = explained(admin, policy, path="reports", ip="here", cost="0", headers="no colon")
     fields = form(page, "path")["fields"]
     assert (page.status_code, fields["path"], fields["ip"]) == (400, ["reports"], ["here"])
-    for words in ("Must begin with /", "Must be an address", "is no header"):
+    for words in ("Must begin with /", "Must be an address", "is no header", "Must be a whole number from 1 to"):
         assert words in page.content.decode()
+    for cost in ("1.5", "²", "9" * 5000):
+        page = explained(admin, policy, cost=cost)
+        assert page.status_code == 400 and "Must be a whole number, such as 5." in page.content.decode()
 
 
 def test_who_may_not_see_policies_sees_no_explanation(client, policy):

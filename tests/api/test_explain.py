@@ -33,7 +33,10 @@ def test_a_request_is_explained_and_nothing_is_written(catalogue: Catalogue, api
         assert answer.status_code == 200
         told = answer.json()
         assert told["policy"]["reference"] == policy.reference
-        assert told["limits"][0]["key"] == [{"part": "user", "value": "42", "counted_as": "value"}]
+        per_user, small = told["rules"]
+        assert (per_user["verdict"], per_user["cost"], per_user["content"]["limit"]) == ("counts", 1, 1)
+        assert (small["verdict"], small["reached"]) == ("passes", True)
+        assert per_user["key"] == [{"part": "user", "value": "42", "counted_as": "value"}]
         assert (told["decision"]["outcome"], told["decision"]["depends_on"]) == ("allow", ["per-user"])
     assert "no-cache" in answer.headers["Cache-Control"]
     denied = reader.post("/explain/", asked(headers={"Content-Length": "11"})).json()
@@ -55,5 +58,8 @@ def test_every_fault_is_told_at_its_field(catalogue: Catalogue, alice: Api) -> N
     assert set(errors) == {"why", "service", "request.colour"}
     errors = alice.post("/explain/", asked(path="reports", ip="here", method="!", headers={"a b": ""})).json()["errors"]
     assert set(errors) == {"request.path", "request.ip", "request.method", "request.headers"}
+    for cost in (0, "1", True, 1.5, 10**9 + 1, 10**30):
+        assert set(alice.post("/explain/", asked(cost=cost)).json()["errors"]) == {"request.cost"}, cost
+    assert alice.post("/explain/", asked(cost=None)).json()["cost"] is None
     assert set(alice.post("/explain/", asked(authenticated="yes")).json()["errors"]) == {"request.authenticated"}
     assert set(alice.post("/explain/", {}).json()["errors"]) == {"service", "environment", "request"}

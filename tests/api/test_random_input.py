@@ -52,7 +52,7 @@ BODIES = {
     "/explain/": bodies(
         {"service": "shop", "environment": "staging", "request": {"method": "GET", "path": "/a", "headers": {"a": "b"}}}
     )
-    | bodies({"method": "GET", "path": "/a", "headers": {"a": "b"}, "ip": "::1", "authenticated": True}).map(
+    | bodies({"method": "GET", "path": "/a", "headers": {"a": "b"}, "ip": "::1", "authenticated": True, "cost": 2}).map(
         lambda request: {"service": "shop", "environment": "staging", "request": request}
     ),
     "/telemetry": bodies(

@@ -29,7 +29,7 @@ def test_what_is_live_there_is_told_and_nothing_else(catalogue: Catalogue) -> No
     publications = list(Publication.objects.values())
     told = explained("POST", "/reports/7/export?format=csv", "--user", "42", "-H", "X-Client: cron")
     assert told["policy"]["reference"] == policy.reference and told["matched"]["endpoint"] == "reports.export"
-    [limit] = told["limits"]
+    [limit] = told["rules"]
     assert limit["source"] == {"scope": "endpoint", "policy": policy.reference, "revision": 1}
     assert limit["key"] == [{"part": "user", "value": "42", "counted_as": "value"}]
     assert told["decision"]["depends_on"] == ["per-user"]
@@ -46,7 +46,7 @@ def test_a_switch_and_a_declared_endpoint_are_known(catalogue: Catalogue) -> Non
     catalog.create_endpoint(catalogue.reports, declared, by=SYSTEM)
     known = explained("GET", "/all/2026", "--ip", "192.0.2.7")
     assert (known["matched"]["how"], known["matched"]["route"]) == ("path", "/all/{year}")
-    assert known["limits"][0]["mode"] == "shadow" and known["decision"]["depends_on"] == []
+    assert known["rules"][0]["mode"] == "shadow" and known["decision"]["depends_on"] == []
     assert explained("GET", "/else")["matched"]["how"] == "default"
     switches.set_switch("block", service=catalogue.reports, by=SYSTEM, reason="the database is being moved")
     blocked = explained("GET", "/all/2026")
@@ -56,5 +56,7 @@ def test_a_switch_and_a_declared_endpoint_are_known(catalogue: Catalogue) -> Non
 def test_what_is_not_there_or_no_request_is_said(catalogue: Catalogue) -> None:
     with pytest.raises(CommandError, match="no service shoes"):
         call_command("explain", "shoes", "production", "GET", "/")
+    with pytest.raises(CommandError, match="cost: Must be a whole number from 1"):
+        call_command("explain", "reports", "production", "GET", "/", "--cost", "0")
     with pytest.raises(CommandError, match="path: Must begin with /"):
         call_command("explain", "reports", "production", "GET", "reports")
