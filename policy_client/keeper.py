@@ -1,6 +1,6 @@
 """Holds the slots of calls that run: renews them in time, and gives back those that nobody else could.
 
-A second daemon thread of a process, started by its first slot, because the other one may wait for the network for
+A second daemon thread of a process, there while slots are held, because the other one may wait for the network for
 longer than a slot lasts. A call that was forgotten (its decision dropped without an end) is no longer renewed, and its
 slots are given back. So are slots of which nobody knows whether they were taken or given back, because the store did
 not answer: without that, a moment's silence of the store would take them away for as long as slots last.
@@ -22,6 +22,9 @@ PART = 3
 """Slots are renewed when a third of their time is over, so that two renewals may fail."""
 
 IDLE_SECONDS = 1.0
+
+IDLE_ROUNDS = 10
+"""After so many rounds with nothing to do the thread ends."""
 
 _MAX_BACK = 10_000
 """Slots that wait to be given back; of more, the oldest are left to lapse."""
@@ -54,7 +57,7 @@ class Keeper:
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self._idle = 0
 
     def hold(self, slots: Slots) -> None:
         """Renew these from now on."""
@@ -78,12 +81,13 @@ class Keeper:
     def forget(self, slots: Slots) -> None:
         """Whoever held these is gone. Takes no lock, so that it may be called while garbage is collected. In a child
         nothing is given back of what its parent holds."""
-        if self.drop(slots):
+        if slots.holder in self._due:
             self._back.append((self._clock() + slots.seconds, slots))
+            self.drop(slots)
 
     def close(self) -> None:
         """End the thread, once nothing is held any more."""
-        self._closed = True
+        self._idle = IDLE_ROUNDS
         self._wake.set()
 
     @property
@@ -133,17 +137,18 @@ class Keeper:
 
     def _keep_running(self) -> None:
         with self._lock:
-            self._closed = False
+            self._idle = 0
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="policy-client-slots", daemon=True)
                 self._thread.start()
 
     def _over(self) -> bool:
+        """Whether the thread is to end: there was nothing to do for a while."""
         with self._lock:
-            over = self._closed and not self._due and not self._back
-            if over:
+            self._idle = 0 if self._due or self._back else self._idle + 1
+            if self._idle > IDLE_ROUNDS:
                 self._thread = None
-            return over
+            return self._thread is None
 
     def _run(self) -> None:
         while not self._over():

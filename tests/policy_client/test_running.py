@@ -13,7 +13,7 @@ from policy_client import Call
 from policy_client.claim import Claim, Slots, Usage
 from policy_client.client import PolicyClient
 from policy_client.errors import StoreFailed
-from policy_client.keeper import Keeper
+from policy_client.keeper import IDLE_ROUNDS, Keeper
 from policy_client.limit import Counter
 from policy_client.stores.memory import MemoryStore
 from policy_client.testing import BundleSource, DrivenClient, ManualClock, bundle, policy
@@ -25,6 +25,10 @@ IN_FLIGHT = {"kind": "concurrency_limit", "key": [], "limit": 2, "slot_ttl": 60}
 
 class DrivenKeeper(Keeper):
     """Without a thread: the test says when it does its work."""
+
+    def __init__(self, *words: Any, **settings: Any) -> None:
+        super().__init__(*words, **settings)
+        self._thread = threading.current_thread()
 
     def _keep_running(self) -> None:
         pass
@@ -205,6 +209,17 @@ def test_the_thread_starts_with_the_first_slot_and_ends_with_the_last_after_clos
     assert {thread.name for thread in set(threading.enumerate()) - before} == {"policy-client-slots"}
     again.finish()
     client.close()
+
+
+def test_the_thread_ends_by_itself_when_nothing_is_held_for_a_while(store: Watched, clock: ManualClock) -> None:
+    keeper, slots = kept(store, clock), slots_in(store)
+    keeper.hold(slots)
+    assert [keeper._over() for _ in range(30)] == [False] * 30
+    keeper.forget(slots)
+    assert [keeper._over() for _ in range(30)] == [False] * 30  # it is still to be given back
+    keeper.tick(clock.now)
+    assert [keeper._over() for _ in range(IDLE_ROUNDS + 1)] == [False] * IDLE_ROUNDS + [True]
+    assert store.taken == 0
 
 
 def test_a_call_gives_its_slot_back_once_and_nobody_elses(store: Watched, clock: ManualClock) -> None:
