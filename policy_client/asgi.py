@@ -27,9 +27,16 @@ KEY = "policy_client.visit"
 
 
 class AsgiVisit(Visit):
-    """A request of an ASGI application; `request` is its scope."""
+    """A request of an ASGI application; `request` is its scope.
 
-    __slots__ = ()
+    `blind`: it was decided without anybody knowing which view will answer it.
+    """
+
+    __slots__ = ("blind",)
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.blind = False
 
     def route(self) -> str | None:
         return None
@@ -78,7 +85,8 @@ class PolicyMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        visit = self._visit(scope, scope["method"], self.client, self.identify)
+        # Routers know methods in capitals; but an endpoint of Starlette's finds its handler for any spelling.
+        visit = self._visit(scope, scope["method"].upper(), self.client, self.identify)
         scope[KEY] = visit
         token: Token[Visit | None] = current.set(visit)
         try:
@@ -95,10 +103,11 @@ class PolicyMiddleware:
 
     async def _by_path(self, visit: AsgiVisit, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
-        entry = self.client.entry_for_path(scope["method"], path)
+        entry = self.client.entry_for_path(visit.method, path)
         if entry is None:
             await self.app(scope, receive, send)
         else:
+            visit.blind = True
             await serve(visit, entry, self.app, receive, send)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:

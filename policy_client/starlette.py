@@ -97,10 +97,11 @@ def arrive(request: HTTPConnection, protection: Protection) -> tuple[Visit, bool
     """The visit of a request, and whether a function with this protection is the view that answers it."""
     scope = request.scope
     visit = scope.get(KEY)
-    if visit is None:
-        client = protection.client or default_client()
+    if visit is None or visit.blind:
+        client = protection.client or (default_client() if visit is None else visit.client)
         client.runs_in(framework())
-        visit = scope[KEY] = StarletteVisit(scope, scope.get("method", ""), client)
+        identify = None if visit is None else visit.identify
+        visit = scope[KEY] = StarletteVisit(scope, scope.get("method", "").upper(), client, identify)
     return visit, visit.enter(scope.get("endpoint"), protection)
 
 
@@ -135,7 +136,7 @@ async def _handle_route(route: Route, original: Any, scope: Scope, receive: Rece
         return
     chosen = _effective(route, scope)
     protection, answers = about(scope.get("endpoint"), visit.method)
-    if not answers or (chosen.methods and visit.method not in chosen.methods):
+    if not answers or (chosen.methods and scope["method"] not in chosen.methods):
         visit.skipped = True
         await original(scope, receive, send)
         return
@@ -158,6 +159,7 @@ async def _handle_mount(mount: Mount, original: Any, scope: Scope, receive: Rece
     # What is mounted has no routes of its own that we know of (static files, another framework): all of it is one.
     visit.request = scope
     visit.template = prefix + "/{path:path}"
+    visit.blind = True
     await serve(visit, None, original, receive, send)
 
 

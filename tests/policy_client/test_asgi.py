@@ -179,6 +179,46 @@ async def test_everything_in_starlette_s_routing_is_reached(policies: Policies) 
     assert "policy-decision" not in response.headers
 
 
+@pytest.mark.parametrize("method", ["get", "gEt", "head"])
+async def test_no_spelling_of_a_method_passes_by(policies: Policies, method: str) -> None:
+    class Shelf(HTTPEndpoint):
+        async def get(self, request: Request) -> PlainTextResponse:
+            return PlainTextResponse("shelf")
+
+    app = Starlette(routes=[Route("/shelf", Shelf), Route("/text", text)])
+    app.add_middleware(PolicyMiddleware, client=policies.client)
+    policies.enforce(route="/shelf", methods=["GET"], per_all=ONCE)
+    policies.enforce(everything=ONCE)
+    scope = {"type": "http", "path": "/shelf", "headers": [], "query_string": b"", "root_path": ""}
+    assert (await ask(app, "GET", "/shelf")).status_code == 200
+    [start, _] = await converse(app, {**scope, "method": method}, {"type": "http.request"})
+    assert start["status"] == 429
+    [start, _] = await converse(app, {**scope, "path": "/text", "method": method}, {"type": "http.request"})
+    assert (start["status"], b"policy-decision" in dict(start["headers"])) == (405, False)
+
+
+@pytest.mark.parametrize("mounted", [True, False])
+async def test_a_decorated_view_is_decided_also_where_nobody_saw_it_coming(policies: Policies, mounted: bool) -> None:
+    @protect("named")
+    async def named(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("named")
+
+    below = Starlette(routes=[Route("/named", named), Route("/text", text)])
+
+    async def hiding(scope: Any, receive: Any, send: Any) -> None:
+        await below(scope, receive, send)
+
+    app: Any = Starlette(routes=[Mount("/below", hiding)]) if mounted else hiding
+    app = PolicyMiddleware(app, client=policies.client)
+    place = "/below" if mounted else ""
+    policies.enforce(route=place + "/{rest*}", around={"key": [], "limit": 9, "window": 60})
+    policies.enforce("named", per_all=ONCE)
+    answers = [await ask(app, "GET", f"{place}/named") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert answers[1].json()["rule"] == "per-all"
+    assert [(await ask(app, "GET", f"{place}/text")).status_code for _ in range(2)] == [200, 200]
+
+
 async def test_an_application_that_is_mounted_twice_has_two_routes(policies: Policies) -> None:
     below = Starlette(routes=[Route("/text", text)])
     app = Starlette(routes=[Mount("/one", below), Mount("/two", below)])
