@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import bundles, django_endpoints, fastapi_endpoints, memory, redis_rows
+from bench import bundles, django_endpoints, fastapi_endpoints, flask_endpoints, matching, memory, redis_rows
 from bench.rounds import Contender, added, best, ratio
 
 
@@ -98,6 +98,8 @@ def rows(redis_url: str, loop: asyncio.AbstractEventLoop) -> list[Row]:
             lambda: fastapi_endpoints.contenders(loop),
             "goal 0.15 / 0.08",
         ),
+        Row("flask", "Added to an endpoint of Flask", flask_endpoints.contenders, "goal 0.06"),
+        Row("match", "The policy of a call, among 10,000", matching.contenders, "≤ 2 × a trie"),
         Row(
             "bundle-304",
             "Bundle, not modified (304)",

@@ -12,8 +12,12 @@ PolicyError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 Errors = dict[str, list[str]]
+
+MOST_TOLD = 10
+"""Fields that the text of an exception names; a bundle of thousands of policies may be wrong in each of them."""
 
 
 class PolicyError(Exception):
@@ -25,7 +29,10 @@ class Refused(PolicyError):
 
     def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
         self.errors: Errors = {path: list(messages) for path, messages in errors.items()}
-        super().__init__("; ".join(f"{path}: {' '.join(messages)}" for path, messages in self.errors.items()))
+        told = [f"{path}: {' '.join(messages)}" for path, messages in islice(self.errors.items(), MOST_TOLD)]
+        if len(self.errors) > MOST_TOLD:
+            told.append(f"and {len(self.errors) - MOST_TOLD:,} more")
+        super().__init__("; ".join(told))
 
 
 class BundleRefused(Refused):

@@ -33,6 +33,7 @@ class _Known(NamedTuple):
 
     match: Match
     endpoint: Endpoint
+    template: str
 
 
 def clash(one: Endpoint, other: Endpoint) -> bool:
@@ -59,19 +60,21 @@ class Matcher:
         if not policy.endpoints:
             self._rest = policy
         for endpoint in policy.endpoints:
-            route = canonical(normalise(endpoint.route))
+            template = normalise(endpoint.route)
+            route = canonical(template)
             match = Match(policy, endpoint, route)
             if endpoint.name:
                 self._names.setdefault(endpoint.name, match)
             self._routes.setdefault(route, []).append(match)
-            self._trie.add(route, _Known(match, endpoint))
+            self._trie.add(route, _Known(match, endpoint, template))
 
     def _add_rest(self, routes: Iterable[Endpoint]) -> None:
         if self._rest is None:
             return
         for endpoint in routes:
-            route = canonical(normalise(endpoint.route))
-            self._trie.add(route, _Known(Match(self._rest, None, route), endpoint))
+            template = normalise(endpoint.route)
+            route = canonical(template)
+            self._trie.add(route, _Known(Match(self._rest, None, route), endpoint, template))
 
     def by_name(self, name: str) -> Match | None:
         """The policy with an endpoint of this name; neither methods nor route are looked at."""
@@ -103,9 +106,9 @@ class Matcher:
 
     def template_of(self, method: str, path: str) -> tuple[Match, str] | None:
         """`by_path`, and the template with the names of its parameters."""
-        for match, endpoint in self._trie.find(path):
+        for match, endpoint, template in self._trie.find(path):
             if endpoint.covers(method):
-                return match, normalise(endpoint.route)
+                return match, template
         return None
 
     def known_template(self, method: str, path: str) -> str | None:
@@ -116,7 +119,7 @@ class Matcher:
         if found is not None:
             return found[1]
         known = self._trie.find(path)
-        return normalise(known[0].endpoint.route) if known else None
+        return known[0].template if known else None
 
     @property
     def rest(self) -> Policy | None:

@@ -10,7 +10,8 @@ Value = TypeVar("Value")
 SPAN = "{*}"
 PARAMETER = "{}"
 
-Rank = tuple[int, ...]
+Steps = tuple[int, ...]
+"""How each segment of a path was matched: 0 literally, 1 partly so, 2 by a parameter, 3 with all that follows."""
 
 
 class _Node(Generic[Value]):
@@ -45,10 +46,12 @@ class Trie(Generic[Value]):
 
         More literal is: more segments that are literal, then more that are partly so, then the leftmost.
         """
-        found: list[tuple[Rank, list[Value]]] = []
+        found: list[tuple[Steps, list[Value]]] = []
         if path.startswith("/"):
             _collect(self._root, path.split("/")[1:], found)
-        found.sort(key=lambda one: one[0])
+        if len(found) == 1:
+            return found[0][1]
+        found.sort(key=lambda one: _rank(one[0]))
         return [value for _, values in found for value in values]
 
 
@@ -67,14 +70,14 @@ def _child(node: _Node[Value], segment: str) -> _Node[Value]:
     return added
 
 
-def _collect(root: _Node[Value], segments: list[str], found: list[tuple[Rank, list[Value]]]) -> None:
+def _collect(root: _Node[Value], segments: list[str], found: list[tuple[Steps, list[Value]]]) -> None:
     """Walk all branches that match; no more nodes are seen than the trie has at each depth."""
-    level: list[tuple[tuple[int, ...], _Node[Value]]] = [((), root)]
+    level: list[tuple[Steps, _Node[Value]]] = [((), root)]
     for segment in segments:
-        following: list[tuple[tuple[int, ...], _Node[Value]]] = []
+        following: list[tuple[Steps, _Node[Value]]] = []
         for steps, node in level:
             if node.spans:
-                found.append((_rank((*steps, 3)), node.spans))
+                found.append(((*steps, 3), node.spans))
             if segment in node.children:
                 following.append(((*steps, 0), node.children[segment]))
             for pieces, child in node.mixed:
@@ -85,10 +88,10 @@ def _collect(root: _Node[Value], segments: list[str], found: list[tuple[Rank, li
         level = following
         if not level:
             return
-    found.extend((_rank(steps), node.ends) for steps, node in level if node.ends)
+    found.extend((steps, node.ends) for steps, node in level if node.ends)
 
 
-def _rank(steps: tuple[int, ...]) -> Rank:
+def _rank(steps: Steps) -> tuple[int, ...]:
     return (-steps.count(0), -steps.count(1), *steps)
 
 

@@ -165,3 +165,11 @@ def test_more_than_fifty_endpoints_are_refused():
     with pytest.raises(Refused):
         parse_policy({**POLICY, "endpoints": endpoints})
     assert len(parse_policy({**POLICY, "endpoints": endpoints[:50]}).endpoints) == 50
+
+
+def test_a_bundle_that_is_wrong_everywhere_is_refused_in_a_few_words():
+    policies = [{**POLICY, "endpoints": []} for _ in range(1000)]
+    with pytest.raises(BundleRefused) as refused:
+        parse_bundle(json.dumps({**BUNDLE, "policies": policies}).encode())
+    assert "more" in str(refused.value)
+    assert len(str(refused.value)) < 2000
