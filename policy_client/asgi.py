@@ -127,17 +127,17 @@ async def serve(visit: AsgiVisit, ask: str | Entry | None, app: App, receive: Re
     """Decide, then answer a denial or let `app` answer with our headers. `ask` is what `Visit.adecide` takes."""
     decision = await visit.adecide(ask)
     if not decision.allowed:
-        await _refuse(visit, send)
+        await refuse(visit, send)
         return
     headers = encoded(visit.headers())
     told = functools.partial(_send, send, headers) if headers else send
     if decision.running is None:
         await app(visit.request, receive, told)
     else:
-        await AsgiRun(visit, decision.running, receive, told, functools.partial(_refuse, visit, send)).serve(app)
+        await AsgiRun(visit, decision.running, receive, told, functools.partial(refuse, visit, send)).serve(app)
 
 
-async def _refuse(visit: AsgiVisit, send: Send) -> None:
+async def refuse(visit: AsgiVisit, send: Send) -> None:
     answer = visit.answer()
     await send({"type": "http.response.start", "status": answer.status, "headers": encoded(answer.headers)})
     await send({"type": "http.response.body", "body": answer.body})

@@ -19,6 +19,7 @@ from policy_client.frameworks import find
 from policy_client.rules.keyed import MAX_LIMIT
 from policy_client.running import Running, around, ending, in_time
 from policy_client.signature import INJECTED, FastapiSignature
+from policy_client.steps import astepped, stepped
 from policy_client.views import MARK, Cost, Protection
 from policy_client.visit import Visit, current
 
@@ -186,8 +187,8 @@ def _async(function: Callable[..., Any], protection: Protection) -> Callable[...
     @functools.wraps(function)
     async def protected(*args: Any, **kwargs: Any) -> Any:
         arrival = _Arrival(function, protection, args, kwargs)
-        if arrival.decided:
-            return await function(*args, **kwargs)
+        if arrival.visit is not None and arrival.decided:
+            return await arrival.visit.awaited(function(*args, **kwargs))
         if not arrival.view or arrival.visit is None:
             decision = await arrival.aown_call(args, kwargs)
             if decision.running is None:
@@ -210,7 +211,7 @@ async def _answered(
         return visit.refusal()
     token = current.set(visit)
     try:
-        async with in_time(visit.running):
+        async with visit.in_time():
             response = await function(*args, **kwargs)
         return await visit.aanswered(response)
     except BaseException as error:
@@ -242,12 +243,13 @@ def _generator(function: Callable[..., Any], protection: Protection) -> Callable
     @functools.wraps(function)
     def protected(*args: Any, **kwargs: Any) -> Any:
         arrival = _Arrival(function, protection, args, kwargs)
-        decision = None if arrival.decided else arrival.own_call(args, kwargs)
-        try:
+        if arrival.decided:
             return (yield from function(*args, **kwargs))
+        decision = arrival.own_call(args, kwargs)
+        try:
+            return (yield from stepped(function(*args, **kwargs), decision.running))
         finally:
-            if decision is not None:
-                decision.finish()
+            decision.finish()
 
     return protected
 
@@ -257,9 +259,10 @@ def _async_generator(function: Callable[..., Any], protection: Protection) -> Ca
     async def protected(*args: Any, **kwargs: Any) -> Any:
         arrival = _Arrival(function, protection, args, kwargs)
         decision = None if arrival.decided else await arrival.aown_call(args, kwargs)
+        running = None if decision is None else decision.running
         try:
             async with contextlib.aclosing(function(*args, **kwargs)) as items:
-                async for item in items:
+                async for item in astepped(items, running):
                     yield item
         finally:
             if decision is not None:

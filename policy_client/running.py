@@ -48,6 +48,7 @@ class Running:
         "_now",
         "_over",
         "_read",
+        "_shortest",
         "_slots",
         "_started",
     )
@@ -75,6 +76,7 @@ class Running:
         self._counted = not (call.finishes and entry.late)
         self._bodies = _bounds(entry.bodies, call)
         self._deadlines = _bounds(entry.deadlines, call)
+        self._shortest = min((bound.most for bound in self._deadlines if bound.enforced), default=None)
         beside = entry.candidate
         self._candidate = (*_bounds(beside.bodies, call), *_bounds(beside.deadlines, call)) if beside else ()
         self._forgotten: finalize[..., Any] | None = None
@@ -100,12 +102,16 @@ class Running:
 
     def left(self) -> float | None:
         """Seconds until the shortest enforced deadline, 0.0 if it has passed; None without one."""
-        enforced = [bound.most for bound in self._deadlines if bound.enforced]
-        return max(0.0, self._started + min(enforced) - self._clock()) if enforced else None
+        if self._shortest is None:
+            return None
+        return max(0.0, self._started + self._shortest - self._clock())
 
     def denial(self) -> Decision | None:
-        """What is to be answered in place of the handler's answer: 413 or 504; None if that one stands."""
-        if self._cut is None:
+        """What is to be answered in place of the handler's answer: 413 or 504; None if that one stands.
+
+        What comes after the end (background work that goes on) changes nothing any more.
+        """
+        if self._cut is None and not self._over:
             for bound in (*self._bodies, *self._deadlines):
                 if bound.enforced and self._overstepped(bound):
                     self._cut = _denied(self._decision, bound)
@@ -161,7 +167,8 @@ class Running:
     def _overstepped(self, bound: _Bound) -> bool:
         if isinstance(bound.rule, RequestGuard):
             return self._read > bound.most
-        return (self._expired and bound.enforced) or self._clock() - self._started >= bound.most
+        passed = self._clock() - self._started
+        return passed >= bound.most or (self._expired and bound.enforced and bound.most == self._shortest)
 
 
 _releasing: set[asyncio.Future[None]] = set()
@@ -209,18 +216,31 @@ def ending(decision: Decision) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def in_time(running: Running | None) -> AsyncIterator[None]:
-    """What is awaited in here is cancelled when the deadline passes, which raises TimeoutError."""
+async def in_time(running: Running | None) -> AsyncIterator[Callable[[], None]]:
+    """What is awaited in here is cancelled when the deadline passes, which raises TimeoutError.
+
+    Gives what lifts the deadline, for whoever has done in time what it is about.
+    """
     left = None if running is None else running.left()
     if running is None or left is None:
-        yield
+        yield _nothing
         return
+    clock = asyncio.timeout(left)
+
+    def lift() -> None:
+        if not clock.expired():
+            clock.reschedule(None)
+
     try:
-        async with asyncio.timeout(left) as clock:
-            yield
+        async with clock:
+            yield lift
     finally:
         if clock.expired():
             running.expire()
+
+
+def _nothing() -> None:
+    """Lifts no deadline, because there is none."""
 
 
 def running_around() -> tuple[Running, ...]:

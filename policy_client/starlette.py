@@ -6,32 +6,42 @@ runs) is the `handle` of the route's class. `hook_routing` steps in there, for r
 """
 
 import functools
+import math
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from copy import copy
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import anyio
 from starlette import __version__
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from policy_client.asgi import KEY, AsgiVisit, encoded, has_routes, serve
+from policy_client.asgi import KEY, AsgiVisit, encoded, has_routes, refuse, serve
+from policy_client.asgi_run import AsgiRun, BodyCount
+from policy_client.decision import Decision
 from policy_client.default import default_client
 from policy_client.views import Protection, about
-from policy_client.visit import Visit
+from policy_client.visit import Ask, Visit
 
 PREFIX = "policy_client.prefix"
+VISIT = "policy_client_visit"
 
 
 class StarletteVisit(AsgiVisit):
-    """A request that a router of Starlette or FastAPI gives to a route; `template` is that route's."""
+    """A request that a router of Starlette or FastAPI gives to a route; `template` is that route's. `asked` is the
+    view's own request, where there is no middleware."""
 
-    __slots__ = ("template",)
+    __slots__ = ("asked", "template")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.template: str | None = None
+        self.asked: HTTPConnection | None = None
 
     def route(self) -> str | None:
         return self.template
@@ -64,27 +74,90 @@ class StarletteVisit(AsgiVisit):
         response.raw_headers = encoded(answer.headers)
         return response
 
-    def follow(self, response: Any) -> bool:
-        iterator = getattr(response, "body_iterator", None)
-        if iterator is None:
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[Callable[[], None]]:
+        """By anyio's way of cancelling, which waits for code in a thread: nobody can stop that."""
+        running = self.running
+        left = None if running is None else running.left()
+        scope = anyio.CancelScope(deadline=math.inf if left is None else anyio.current_time() + left)
+
+        def lift() -> None:
+            scope.deadline = math.inf
+
+        with scope:
+            yield lift
+        if scope.cancel_called and running is not None:
+            running.expire()
+        if scope.cancelled_caught:
+            raise TimeoutError
+
+    def decide(self, ask: Ask) -> Decision:
+        decision = super().decide(ask)
+        if self._too_large():
+            self.finish()
+        return decision if self.decision is None else self.decision
+
+    async def adecide(self, ask: Ask) -> Decision:
+        decision = await super().adecide(ask)
+        if self._too_large():
+            await self.afinish()
+        return decision if self.decision is None else self.decision
+
+    def _too_large(self) -> bool:
+        """Without a middleware: whether FastAPI has read too much before it called the view. What the view is going to
+        read by itself is counted then."""
+        running, request = self.running, self.asked
+        if running is None or request is None or not running.reads:
             return False
-        response.body_iterator = _until_over(iterator, self)
+        if isinstance(request, Request):
+            request._receive = BodyCount(request._receive, running).receive
+        return not running.read(len(getattr(request, "_body", b""))) and self.overruled()
+
+    def follow(self, response: Any) -> bool:
+        """A response of Starlette's sends itself."""
+        if not isinstance(response, Response):
+            return False
+        response.__class__ = _following(type(response))
+        setattr(response, VISIT, self)
         return True
 
     def grant(self, response: Any) -> Any:
-        taker = response if isinstance(response, Response) else self.merged
-        if taker is not None:
-            taker.raw_headers.extend(encoded(self.headers()))
+        if isinstance(response, Response):
+            # A copy, because a view may give the same one to everybody.
+            granted = copy(response)
+            vars(granted).pop("_headers", None)
+            granted.raw_headers = [*response.raw_headers, *encoded(self.headers())]
+            return granted
+        if self.merged is not None:
+            self.merged.raw_headers.extend(encoded(self.headers()))
         return response
 
 
-async def _until_over(iterator: Any, visit: StarletteVisit) -> AsyncIterator[Any]:
-    """A stream, and that it is over: read to its end, or no longer wanted."""
-    try:
-        async for item in iterator:
-            yield item
-    finally:
-        await visit.afinish()
+_followed: WeakKeyDictionary[type[Response], type[Response]] = WeakKeyDictionary()
+
+
+def _following(kind: type[Response]) -> type[Response]:
+    """Responses of this class that end their visit with the last byte, or when the caller is gone."""
+    known = _followed.get(kind)
+    return known or _followed.setdefault(kind, _follow(kind))
+
+
+def _follow(kind: type[Response]) -> type[Response]:
+
+    async def send_it(self: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        visit: StarletteVisit = getattr(self, VISIT)
+        visit.request = scope
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await kind.__call__(self, scope, receive, send)
+
+        if visit.running is None:
+            await app(scope, receive, send)
+        else:
+            refuse_it = functools.partial(refuse, visit, send)
+            await AsgiRun(visit, visit.running, receive, send, refuse_it).serve(app)
+
+    return type(kind.__name__, (kind,), {"__call__": send_it, "__module__": kind.__module__})
 
 
 def framework() -> str:
@@ -102,6 +175,7 @@ def arrive(request: HTTPConnection, protection: Protection) -> tuple[Visit, bool
         client.runs_in(framework())
         identify = None if visit is None else visit.identify
         visit = scope[KEY] = StarletteVisit(scope, scope.get("method", "").upper(), client, identify)
+        visit.asked = request
     return visit, visit.enter(scope.get("endpoint"), protection)
 
 

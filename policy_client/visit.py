@@ -5,7 +5,8 @@ asks for is not gathered. The sync and the async way differ in the lines that aw
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from policy_client.answer import Answer, Headers, answer, headers
 from policy_client.call import Call, Identify, Identity
 from policy_client.decision import Decision
 from policy_client.plan import Entry
-from policy_client.running import Running
+from policy_client.running import Running, in_time
 from policy_client.views import Cost, Protection, about
 from policy_client.wanted import Wanted
 
@@ -101,6 +102,26 @@ class Visit:
         if denial is not None:
             self.decision = denial._replace(running=running)  # which still is to be finished
         return denial is not None
+
+    def in_time(self) -> AbstractAsyncContextManager[Callable[[], None]]:
+        """What is awaited in here is cancelled when the deadline passes; see `running.in_time`."""
+        return in_time(self.running)
+
+    def is_timed(self) -> bool:
+        """Whether something around an asynchronous view cancels it when the deadline passes."""
+        return True
+
+    async def awaited(self, answer: Awaitable[Any]) -> Any:
+        """The answer of an asynchronous view whose request was decided before, cancelled here if nowhere else."""
+        if self.running is None or self.is_timed():
+            return await answer
+        try:
+            async with self.in_time():
+                return await answer
+        except TimeoutError:
+            if not self.overruled():
+                raise
+            return self.refusal()
 
     def finish(self) -> None:
         """The last byte is out, or the caller is gone, or the request was cancelled. Safe to call more than once."""

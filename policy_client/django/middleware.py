@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
@@ -59,10 +59,22 @@ class PolicyMiddleware:
         try:
             return finished(visit, await self._in_time(request, visit))
         except BaseException:
-            await visit.afinish()
+            await self._abandon(visit)
             raise
         finally:
             current.reset(token)
+
+    async def _abandon(self, visit: DjangoVisit) -> None:
+        """The request was cancelled. A view in a thread goes on; its thread ends what goes on when it is done."""
+        if visit.threaded:
+            await sync_to_async(visit.finish, thread_sensitive=True)()
+        else:
+            await visit.afinish()
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """What a view makes of a deadline that has passed is no error of its own."""
+        visit = getattr(request, KEY, None)
+        return visit.refusal() if isinstance(visit, DjangoVisit) and visit.overruled() else None
 
     async def _in_time(self, request: HttpRequest, visit: DjangoVisit) -> Response:
         """The response, or ours if the deadline passes first: it begins with the decision and cancels async views."""
@@ -71,11 +83,18 @@ class PolicyMiddleware:
                 response: Response = await self.get_response(request)
                 return response
         except TimeoutError:
-            if visit.timer is None or not visit.timer.expired() or visit.running is None:
+            if visit.timer is None or not visit.timer.expired():
                 raise
-            visit.running.expire()
+            self._expire(visit)
             visit.overruled()
             return visit.refusal()
+        finally:
+            self._expire(visit)
+
+    def _expire(self, visit: DjangoVisit) -> None:
+        """Also where the view took no notice of being cancelled."""
+        if visit.timer is not None and visit.timer.expired() and visit.running is not None:
+            visit.running.expire()
 
     def _decide(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         visit: DjangoVisit = getattr(request, KEY)
@@ -85,13 +104,16 @@ class PolicyMiddleware:
 
     async def _adecide(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         visit: DjangoVisit = getattr(request, KEY)
+        visit.threaded = not (iscoroutinefunction(view) or visit.awaits())
         if not due(visit, view):
             return None
         if not (await visit.adecide(visit.name)).allowed:
             return visit.refusal()
-        left = None if visit.running is None else visit.running.left()
         # Nobody can stop a thread: a synchronous view is answered for when it returns.
-        if left is not None and visit.timer is not None and (iscoroutinefunction(view) or visit.awaits()):
+        if visit.threaded or visit.running is None or visit.timer is None:
+            return None
+        left = visit.running.left()
+        if left is not None:
             visit.timer.reschedule(asyncio.get_running_loop().time() + left)
         return None
 

@@ -1,8 +1,11 @@
 """A request of Django as the decision sees it; DRF's views included."""
 
 import asyncio
+import functools
 import os
+from collections.abc import AsyncIterator
 from typing import Any
+from weakref import ref
 
 import django
 from django.http import HttpRequest, HttpResponse
@@ -14,6 +17,8 @@ from policy_client.decision import Decision
 from policy_client.default import default_client
 from policy_client.plan import Entry
 from policy_client.request_parts import read_body_headers, read_cookies, read_meta_headers, read_query
+from policy_client.running import Running
+from policy_client.steps import astepped, in_steps
 from policy_client.views import Protection
 from policy_client.visit import Ask, Visit
 
@@ -25,10 +30,11 @@ class DjangoVisit(Visit):
     """A request of Django; `request` is its HttpRequest, also where DRF has wrapped it.
 
     `rest` is DRF's request, once its authentication has run. `deferred`: the decision about the endpoint `name` waits
-    for that. `timer` is around the asynchronous way to the view.
+    for that. `timer` is around the asynchronous way to the view. `threaded`: the view runs in a thread, which nobody
+    can stop.
     """
 
-    __slots__ = ("deferred", "name", "rest", "timer")
+    __slots__ = ("deferred", "name", "rest", "threaded", "timer")
 
     def __init__(self, request: HttpRequest, client: PolicyClient) -> None:
         super().__init__(request, request.method or "", client)
@@ -36,6 +42,7 @@ class DjangoVisit(Visit):
         self.deferred = False
         self.name: str | None = None
         self.timer: asyncio.Timeout | None = None
+        self.threaded = False
 
     def route(self) -> str | None:
         match = self.request.resolver_match
@@ -71,14 +78,18 @@ class DjangoVisit(Visit):
 
     def decide(self, ask: Ask) -> Decision:
         decision = super().decide(ask)
-        if self._too_large():
-            self.finish()
+        if self.running is not None:
+            hold(self.request, self.running)
+            if self._too_large():
+                self.finish()
         return self.decision or decision
 
     async def adecide(self, ask: Ask) -> Decision:
         decision = await super().adecide(ask)
-        if self._too_large():
-            await self.afinish()
+        if self.running is not None:
+            hold(self.request, self.running)
+            if self._too_large():
+                await self.afinish()
         return self.decision or decision
 
     def _too_large(self) -> bool:
@@ -88,13 +99,13 @@ class DjangoVisit(Visit):
         promised, which the decision has seen. So nothing needs to be counted later.
         """
         running = self.running
-        stream = getattr(self.request, "_stream", None)
-        if running is None or not running.reads or stream is None or not stream.seekable():
+        if running is None or not running.reads:
             return False
-        place = stream.tell()
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(place)
+        size = size_of(getattr(self.request, "_stream", None))
         return not running.read(size) and self.overruled()
+
+    def is_timed(self) -> bool:
+        return self.timer is not None
 
     def awaits(self) -> bool:
         match = self.request.resolver_match
@@ -108,10 +119,18 @@ class DjangoVisit(Visit):
         return response
 
     def follow(self, response: Any) -> bool:
-        """Django closes a response when the server is done with it, streams and disconnected callers included."""
+        """Django closes the request when the server is done with its answer; `hold` has asked for that. What remains
+        is a stream, which is cut at the deadline, and under ASGI is not closed when it fails."""
         if not isinstance(response, HttpResponseBase):
             return False
-        response._resource_closers.append(self.finish)  # type: ignore[attr-defined]
+        running = self.running
+        if running is None or not response.streaming:
+            return True
+        stream: Any = response
+        if stream.is_async:
+            stream.streaming_content = _until_over(stream.streaming_content, running)
+        elif running.left() is not None:
+            stream.streaming_content = in_steps(stream.streaming_content, running)
         return True
 
     def grant(self, response: Any) -> Any:
@@ -120,6 +139,45 @@ class DjangoVisit(Visit):
             for name, value in self.headers():
                 told[name] = value
         return response
+
+
+def hold(request: HttpRequest, running: Running) -> None:
+    """End what goes on when Django closes the request: that is after the last byte of whatever it answers, also where
+    a middleware above has replaced our answer or failed."""
+    request.close = functools.partial(_close, ref(request), running)  # type: ignore[method-assign]
+
+
+def _close(request_of: "ref[HttpRequest]", running: Running) -> None:
+    request = request_of()
+    try:
+        if request is not None:
+            # Request and visit would hold each other until the garbage collector comes by.
+            vars(request).pop(KEY, None)
+            vars(request).pop("close", None)
+            request.close()
+    finally:
+        running.finish()
+
+
+async def _until_over(parts: AsyncIterator[Any], running: Running) -> AsyncIterator[Any]:
+    try:
+        async for part in astepped(parts, running):
+            yield part
+    except BaseException:
+        await running.afinish()
+        raise
+
+
+def size_of(stream: Any) -> int:
+    """How large a body is that is there already, 0 if it is still to come."""
+    if stream is None or getattr(stream, "closed", False):
+        return 0
+    if not stream.seekable():
+        return len(stream) if hasattr(stream, "__len__") else 0  # what Django's test client gives
+    place = stream.tell()
+    size: int = stream.seek(0, os.SEEK_END)
+    stream.seek(place)
+    return size
 
 
 def name_of(user: Any) -> str | None:
