@@ -1,5 +1,6 @@
 """A page that explains a request to a policy's service by what is live. Nothing is written and nothing is counted."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,7 +17,7 @@ from policies.publishing.plans import live_plan
 from policy_client.errors import Refused
 from policy_client.explain import Explanation, explain, sample_call
 from policy_client.explain.sample import split_header
-from policy_client.explain.values import ToldRule
+from policy_client.explain.values import Answered, ToldRule
 from policy_client.explain.wording import switch_in_words
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
@@ -57,9 +58,7 @@ def show(request: HttpRequest, site: AdminSite, policy: Policy) -> HttpResponse:
         "title": f"Explain a request to {policy.service.name}",
         "policy": policy,
         "form": form,
-        "told": told,
-        "rows": _rows(told) if told else [],
-        "beside": _rules(told.candidate.rules) if told and told.candidate else [],
+        **(shown(told) if told else {}),
     }
     return TemplateResponse(request, "policies/explain.html", context, status=400 if form.errors else 200)
 
@@ -101,6 +100,25 @@ def _explained(form: RequestForm, policy: Policy, environments: list[Environment
             form.tell(field, " ".join(messages))
         return None
     return explain(live_plan(policy.service, environment), call, timezone.now().timestamp())
+
+
+def shown(told: Explanation) -> dict[str, Any]:
+    """What the page shows of an explanation."""
+    beside = told.candidate
+    return {
+        "told": told,
+        "rows": _rows(told),
+        "answer": _answer(told.answer),
+        "beside_rows": _rules(beside.rules) if beside else [],
+        "beside_answer": _answer(beside.answer) if beside else None,
+    }
+
+
+def _answer(answer: Answered | None) -> dict[str, Any] | None:
+    if answer is None:
+        return None
+    body = json.dumps(answer.body, ensure_ascii=False, indent=2) if answer.body else ""
+    return {"status": answer.status, "headers": answer.headers, "body": body}
 
 
 def _rows(told: Explanation) -> list[dict[str, Any]]:

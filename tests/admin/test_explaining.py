@@ -1,11 +1,17 @@
 """The page that explains a request: a form by GET, and what is live makes of it."""
 
 import pytest
+from django.template.loader import render_to_string
 
+from policies.admin.explaining import RequestForm, shown
 from policies.lifecycle import policies, releases, switches
 from policies.models import AuditEvent
+from policy_client.explain import explain, sample_call
+from policy_client.plan import compile
 from tests.admin.browsing import form
+from tests.admin.fill import EVERY_KIND
 from tests.policies.factories import SYSTEM, make_policy, person, rate_limit
+from tests.policy_client.counting import START, bundle_of, entry, guard, limit
 
 URL = "/admin/policies/policy/{}/explain/"
 
@@ -48,6 +54,33 @@ def test_a_request_is_explained_and_nothing_is_written(admin, policy, catalogue)
     switches.set_switch("block", policy=policy, detail="Paused.", by=SYSTEM, reason="moved")
     assert "Denied with 503: a switch blocks it. Paused." in explained(admin, policy).content.decode()
     assert AuditEvent.objects.count() == events + 1
+
+
+def test_every_kind_is_shown_with_its_verdict_and_the_answer_of_a_denied_call(admin, catalogue):
+    policy = make_policy(rules=EVERY_KIND)
+    releases.release(policies.newest(policy), catalogue.production, mode="enforce", rollout=30, by=SYSTEM, reason="go")
+    sides = set()
+    for number in range(12):
+        page = explained(admin, policy, user=f"user-{number}", tenant="acme", cost="2").content.decode()
+        sides |= {side for side in ("inside", "outside") if f"{side} of the rollout of 30 percent" in page}
+        for words in ("does not apply: it is there only where the header x-partner is there", "counts 2 units; tenant"):
+            assert words in page
+    assert sides == {"inside", "outside"}
+    releases.release(policies.newest(policy), catalogue.production, mode="enforce", by=SYSTEM, reason="all")
+    page = explained(admin, policy, headers="Content-Length: 2").content.decode()
+    assert "<b>denies it with 415:" in page and "&quot;rule&quot;: &quot;small-bodies&quot;" in page
+    assert "is not asked; else it gives the call 2.5 seconds" in page
+
+
+def test_a_candidate_is_shown_beside_with_a_decision_of_its_own(policy):
+    candidate = {"revision": 9, "rules": [guard("no-posts", methods=["GET"])]}
+    plan = compile(bundle_of(entry(limit(), candidate=candidate)))
+    told = shown(explain(plan, sample_call("POST", "/export/7"), START))
+    assert [row["name"] for row in told["rows"]] == ["per-user"] and told["answer"] is None
+    assert [row["against"] for row in told["beside_rows"]] == [True] and told["beside_answer"]["status"] == 405
+    page = render_to_string("policies/explain.html", {**told, "policy": policy, "form": RequestForm({}, [])})
+    assert "Candidate: r9" in page and "Denied with 405 by the request guard no-posts" in page
+    assert page.index("Allowed as long as per-user") < page.index("Candidate: r9") < page.index("GET, HEAD")
 
 
 def test_a_fault_is_told_at_its_field_and_what_was_typed_stays(admin, policy):

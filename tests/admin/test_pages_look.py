@@ -30,6 +30,8 @@ MORE = (
     "/admin/policies/policy/3/release/",
     "/admin/policies/policy/1/explain/?environment=production&method=POST&path=/reports/7/export&user=42",
     "/admin/policies/policy/1/explain/?environment=staging&method=POST&path=/reports/7/export",
+    "/admin/policies/policy/3/explain/?environment=production&method=POST&path=/orders/7/checkout%3Fformat=pdf&cost=2",
+    "/admin/policies/policy/3/explain/?environment=production&method=POST&path=/orders/7/checkout&headers=content-length:99999",
 )
 LEFT_ALONE = ("/admin/logout/", "/admin/jsi18n/")
 # In the dark colours alone differ, and on a narrow screen what has to be scrolled.
