@@ -19,6 +19,7 @@ from policy_client.client import PolicyClient
 from policy_client.default import process_client
 from policy_client.plan import Entry
 from policy_client.request_parts import read_body_headers, read_cookies, read_query
+from policy_client.routes import path_values
 from policy_client.visit import Visit, current
 
 Scope = MutableMapping[str, Any]
@@ -29,14 +30,16 @@ KEY = "policy_client.visit"
 class AsgiVisit(Visit):
     """A request of an ASGI application; `request` is its scope.
 
-    `blind`: it was decided without anybody knowing which view will answer it.
+    `blind`: it was decided without anybody knowing which view will answer it. `matched` is the template of a policy and
+    the path that it matches, where no router says what the route is.
     """
 
-    __slots__ = ("blind",)
+    __slots__ = ("blind", "matched")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.blind = False
+        self.matched: tuple[str, str] | None = None
 
     def route(self) -> str | None:
         return None
@@ -57,7 +60,7 @@ class AsgiVisit(Visit):
         if wants.query:
             call.query = read_query(scope.get("query_string", b"").decode("latin-1"))
         if wants.path_params:
-            call.path_params = scope.get("path_params", {})
+            call.path_params = path_values(*self.matched) if self.matched else scope.get("path_params", {})
 
 
 class PolicyMiddleware:
@@ -103,12 +106,13 @@ class PolicyMiddleware:
 
     async def _by_path(self, visit: AsgiVisit, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
-        entry = self.client.entry_for_path(visit.method, path)
-        if entry is None:
+        found = self.client.template_for_path(visit.method, path)
+        if found is None:
             await self.app(scope, receive, send)
         else:
             visit.blind = True
-            await serve(visit, entry, self.app, receive, send)
+            visit.matched = (found[1], path)
+            await serve(visit, found[0], self.app, receive, send)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start with the worker process, and hand over the last counts when it ends."""

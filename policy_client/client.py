@@ -141,12 +141,13 @@ class PolicyClient:
         held = self._refresher.held if self._refresher is not None else None
         return None if held is None else held.plan.entry_for(endpoint, method, route)
 
-    def entry_for_path(self, method: str, path: str) -> Entry | None:
-        """What holds for a path where no framework names the route; None also where no policy matches it."""
+    def template_for_path(self, method: str, path: str) -> tuple[Entry, str] | None:
+        """What holds for a path where no framework names the route, and the template of a policy that matches it; None
+        also where none does."""
         if not self._started:
             self.start()
         held = self._refresher.held if self._refresher is not None else None
-        return None if held is None else held.plan.entry_for_path(method, path)
+        return None if held is None else held.plan.template_for_path(method, path)
 
     def ready(self) -> bool:
         """Whether calls are decided by a bundle (true in mode off, where there is nothing to wait for)."""

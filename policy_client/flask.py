@@ -131,7 +131,7 @@ class FlaskVisit(WsgiVisit):
         return self.template
 
     def path_params(self) -> Any:
-        return (self.asked.view_args if self.asked is not None else None) or {}
+        return super().path_params() if self.asked is None else self.asked.view_args or {}
 
     def subject(self) -> Any:
         return self.request if self.asked is None else self.asked

@@ -14,19 +14,24 @@ from policy_client.decision import Decision
 from policy_client.default import process_client
 from policy_client.plan import Entry
 from policy_client.request_parts import read_body_headers, read_cookies, read_meta_headers, read_query
+from policy_client.routes import path_values
 from policy_client.running import Running
 from policy_client.visit import Ask, Visit
 from policy_client.wsgi_run import App, Environ, StartResponse, WsgiRun, refuse
 
 
 class WsgiVisit(Visit):
-    """A request of a WSGI application; `request` is its environ, `path` what it was called with."""
+    """A request of a WSGI application; `request` is its environ, `path` what it was called with.
 
-    __slots__ = ("path",)
+    `matched` is the template of a policy and the path that it matches, where no router says what the route is.
+    """
+
+    __slots__ = ("matched", "path")
 
     def __init__(self, environ: Environ, client: PolicyClient, identify: Identify | None = None) -> None:
         super().__init__(environ, environ.get("REQUEST_METHOD", "GET").upper(), client, identify)
         self.path: str = environ.get("PATH_INFO", "")
+        self.matched: tuple[str, str] | None = None
 
     def decide(self, ask: Ask) -> Decision:
         decision = super().decide(ask)
@@ -43,8 +48,8 @@ class WsgiVisit(Visit):
         return None
 
     def path_params(self) -> Any:
-        """The values of the route's parameters, where a router has found them."""
-        return {}
+        """The values of the route's parameters."""
+        return {} if self.matched is None else path_values(*self.matched)
 
     def describe(self, call: Call, entry: Entry) -> None:
         environ = self.request
@@ -87,9 +92,12 @@ class PolicyMiddleware:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         visit = self._visit(environ, self.client, self.identify)
         if not self._routes:
-            entry = self.client.entry_for_path(visit.method, decoded(visit.path) or "/")
-            if entry is not None and not visit.decide(entry).allowed:
-                return refuse(visit, start_response)
+            path = decoded(visit.path) or "/"
+            found = self.client.template_for_path(visit.method, path)
+            if found is not None:
+                visit.matched = (found[1], path)
+                if not visit.decide(found[0]).allowed:
+                    return refuse(visit, start_response)
         return WsgiRun(visit, environ, start_response).answer(self.app)
 
 

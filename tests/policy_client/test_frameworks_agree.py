@@ -6,16 +6,22 @@ from typing import Any
 
 import httpx
 import pytest
+from django.http import HttpResponse
 from django.test import AsyncClient, Client, override_settings
+from django.urls import path
 from fastapi import FastAPI
 from flask import Flask
+from rest_framework.response import Response as RestResponse
+from rest_framework.views import APIView
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from werkzeug.test import Client as WsgiClient
 from werkzeug.wrappers import Response
 
+from policy_client import Call
 from policy_client.asgi import PolicyMiddleware
+from policy_client.django.throttling import PolicyThrottle
 from policy_client.flask import Policies as FlaskPolicies
 from policy_client.testing import Policies, in_force
 from policy_client.wsgi import PolicyMiddleware as WsgiMiddleware
@@ -26,6 +32,7 @@ RULES: dict[str, dict[str, Any]] = {
     "limits": {
         "per_address": {"key": ["ip"], "limit": 2, "window": 60},
         "per_path": {"key": ["path:n", "query:q", "header:x-h", "cookie:c"], "limit": 3, "window": 3600},
+        "per_part": {"key": ["path:n"], "limit": 9, "window": 60, "on_missing": "skip"},
         "shadowed": {"key": [], "limit": 1, "window": 60, "mode": "shadow"},
     },
     "body": {"guard": {"kind": "request_guard", "max_body": 1}},
@@ -33,7 +40,67 @@ RULES: dict[str, dict[str, Any]] = {
     "headers": {"guard": {"kind": "request_guard", "required_headers": ["x-missing"]}},
     "login": {"guard": {"kind": "request_guard", "require_authenticated": True}},
     "method": {"guard": {"kind": "request_guard", "methods": ["GET"]}},
+    "algorithms": {
+        "log": {"key": ["ip"], "limit": 3, "window": 60, "algorithm": "sliding_log"},
+        "window": {"key": ["ip"], "limit": 9, "window": 60, "algorithm": "fixed_window", "cost": 4},
+        "month": {"kind": "quota", "key": [], "limit": 5, "period": "month", "cost": 2},
+        "elsewhere": {"key": [], "limit": 1, "window": 60, "when": [{"header": "x-h", "in": ["other"]}]},
+        "here": {
+            "key": ["ip"],
+            "limit": 9,
+            "window": 60,
+            "when": [{"cookie": "c", "prefix": ["1"]}, {"path": "n", "in": ["7"]}],
+        },
+    },
+    "slots": {"held": {"kind": "concurrency_limit", "key": [], "limit": 1, "slot_ttl": 30}},
+    "free": {"free": {"kind": "concurrency_limit", "key": ["ip"], "limit": 1}},
+    "deadline": {
+        "seconds": {"kind": "deadline", "seconds": 2.5},
+        "free": {"kind": "concurrency_limit", "key": [], "limit": 1},
+    },
 }
+
+
+WORK: list[Callable[[], None]] = []
+"""What the views do."""
+
+
+def work(n: Any = 7) -> str:
+    for each in WORK:
+        each()
+    return str(n)
+
+
+def view(request: Any, n: int) -> HttpResponse:
+    return HttpResponse(work(n))
+
+
+async def aview(request: Any, n: int) -> HttpResponse:
+    return HttpResponse(work(n))
+
+
+class Throttled(APIView):
+    authentication_classes: list[Any] = []
+    permission_classes: list[Any] = []
+    throttle_classes = [PolicyThrottle]
+    default_response_headers: dict[str, str] = {}
+
+    def get(self, request: Any, n: int) -> RestResponse:
+        return RestResponse(work(n))
+
+    post = get
+
+
+class Urls:
+    urlpatterns = [path("things/<int:n>/", view)]
+
+
+class AsyncUrls:
+    urlpatterns = [path("things/<int:n>/", aview)]
+
+
+class ThrottledUrls:
+    urlpatterns = [path("things/<int:n>/", Throttled.as_view())]
 
 
 def django(method: str, client: Any) -> Any:
@@ -46,12 +113,18 @@ def django_wsgi(method: str) -> tuple[int, dict[str, str], bytes]:
     return answer.status_code, dict(answer.headers), answer.content
 
 
+def django_throttle(method: str) -> tuple[int, dict[str, str], bytes]:
+    with override_settings(ROOT_URLCONF=ThrottledUrls, MIDDLEWARE=[]):
+        return django_wsgi(method)
+
+
 def django_asgi(method: str) -> tuple[int, dict[str, str], bytes]:
     class Addressed(AsyncClient):
         def _base_scope(self, **request: Any) -> Any:
             return {**super()._base_scope(**request), "client": ["192.0.2.1", 5000]}
 
-    answer = asyncio.run(django(method, Addressed()))
+    with override_settings(ROOT_URLCONF=AsyncUrls):
+        answer = asyncio.run(django(method, Addressed()))
     return answer.status_code, dict(answer.headers), answer.content
 
 
@@ -69,12 +142,15 @@ def asgi(app: Any, method: str) -> tuple[int, dict[str, str], bytes]:
 def fastapi(method: str) -> tuple[int, dict[str, str], bytes]:
     app = FastAPI()
     app.add_middleware(PolicyMiddleware)
-    app.add_api_route("/things/{n}/", lambda n: n, methods=["GET", "HEAD", "POST"])
+    app.add_api_route("/things/{n}/", work, methods=["GET", "HEAD", "POST"])
     return asgi(app, method)
 
 
 def starlette(method: str) -> tuple[int, dict[str, str], bytes]:
-    app = Starlette(routes=[Route("/things/{n:int}/", lambda request: PlainTextResponse("7"), methods=["GET", "POST"])])
+    def view(request: Any) -> PlainTextResponse:
+        return PlainTextResponse(work())
+
+    app = Starlette(routes=[Route("/things/{n:int}/", view, methods=["GET", "POST"])])
     return asgi(PolicyMiddleware(app), method)
 
 
@@ -88,46 +164,55 @@ def wsgi(app: Any, method: str) -> tuple[int, dict[str, str], bytes]:
 def flask(method: str) -> tuple[int, dict[str, str], bytes]:
     app = Flask(__name__)
     FlaskPolicies(app)
-    app.add_url_rule("/things/<int:n>/", methods=["GET", "POST"], view_func=lambda n: f"{n}")
+    app.add_url_rule("/things/<int:n>/", methods=["GET", "POST"], view_func=work)
     return wsgi(app, method)
 
 
 def flask_below_wsgi(method: str) -> tuple[int, dict[str, str], bytes]:
     app = Flask(__name__)
-    app.add_url_rule("/things/<int:n>/", methods=["GET", "POST"], view_func=lambda n: f"{n}")
+    app.add_url_rule("/things/<int:n>/", methods=["GET", "POST"], view_func=work)
     return wsgi(WsgiMiddleware(app), method)
 
 
 def plain_wsgi(method: str) -> tuple[int, dict[str, str], bytes]:
-    return wsgi(WsgiMiddleware(Response("7")), method)
+    def app(environ: Any, start_response: Any) -> Any:
+        return Response(work())(environ, start_response)
+
+    return wsgi(WsgiMiddleware(app), method)
 
 
 def plain_asgi(method: str) -> tuple[int, dict[str, str], bytes]:
-    return asgi(PolicyMiddleware(PlainTextResponse("7")), method)
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse(work())(scope, receive, send)
+
+    return asgi(PolicyMiddleware(app), method)
 
 
 FRAMEWORKS: list[Callable[[str], tuple[int, dict[str, str], bytes]]] = [
     django_wsgi,
     django_asgi,
+    django_throttle,
     fastapi,
     starlette,
     flask,
     flask_below_wsgi,
+    plain_wsgi,
+    plain_asgi,
 ]
-UNROUTED = [plain_wsgi, plain_asgi]
-"""Where no router tells parameters of the path."""
 
 
 @pytest.fixture(autouse=True)
 def _project() -> Iterator[None]:
     mine = ["policy_client.django.PolicyMiddleware"]
-    with override_settings(ROOT_URLCONF="tests.policy_client.django_urls", MIDDLEWARE=mine, ALLOWED_HOSTS=["*"]):
+    with override_settings(ROOT_URLCONF=Urls, MIDDLEWARE=mine, ALLOWED_HOSTS=["*"]):
         yield
 
 
 def told(ask: Callable[[str], Any], kind: str, method: str) -> list[Any]:
     with in_force() as policies:
         policies.enforce(route="/things/{n}/", **RULES[kind])
+        held = policies.client.decide(Call(method=method, route="/things/{n}/")) if kind == "slots" else None
+        WORK[:] = [lambda: policies.clock.advance(3)] if kind == "deadline" else []  # type: ignore[list-item, func-returns-value]
         found = []
         for _ in range(4):
             status, headers, body = ask(method)
@@ -140,6 +225,8 @@ def told(ask: Callable[[str], Any], kind: str, method: str) -> list[Any]:
             assert int(lower["content-length"]) == len(body)  # of which the id's part differs
             text = body.decode().replace(lower["policy-decision"], "ID")
             found.append((status, ours, lower["content-type"], text))
+        if held is not None:
+            held.finish()
         found.append([one for batch in batches(policies) for one in batch["counts"]])
         return found
 
@@ -153,13 +240,13 @@ def batches(policies: Policies) -> Any:
 @pytest.mark.parametrize("kind", RULES)
 def test_every_framework_gives_the_same_answers(kind: str, method: str) -> None:
     first = told(FRAMEWORKS[0], kind, method)
-    for other in [*FRAMEWORKS[1:], *UNROUTED]:
+    for other in FRAMEWORKS[1:]:
         assert told(other, kind, method) == first, other.__name__
-    denied = {"limits": 429, "body": 413, "type": 415, "headers": 400, "login": 401, "method": 405}
+    denied = {"body": 413, "type": 415, "headers": 400, "login": 401, "method": 405, "slots": 503, "deadline": 504}
     statuses = [answer[0] for answer in first[:4]]
-    if kind == "limits":
+    if kind in ("limits", "algorithms"):
         assert statuses == [200, 200, 429, 429]
-    elif kind == "method" and method != "POST":
+    elif kind == "free" or (kind == "method" and method != "POST"):
         assert statuses == [200] * 4
     else:
         assert statuses == [denied[kind]] * 4
