@@ -48,6 +48,16 @@ class _State:
         return start_of(counter.algorithm.period, self.at + 1)
 
 
+class _Holders(dict[bytes, int]):
+    """Who holds slots of one limit, and until when. None of them lapses before `soonest`."""
+
+    __slots__ = ("soonest",)
+
+    def __init__(self, soonest: int) -> None:
+        super().__init__()
+        self.soonest = soonest
+
+
 class MemoryStore:
     """Keeps at most `max_keys` counters, and at most ten times as many moments of sliding logs. `clock` gives seconds
     since the epoch, default is the system's.
@@ -62,7 +72,7 @@ class MemoryStore:
         self._clock = clock
         self._max_keys = max_keys
         self._states: OrderedDict[Key, _State] = OrderedDict()
-        self._slots: OrderedDict[Key, dict[bytes, int]] = OrderedDict()
+        self._slots: OrderedDict[Key, _Holders] = OrderedDict()
         self._logged = 0
         self._ends: list[tuple[int, Key]] = []
         self._find = self._states.get
@@ -235,9 +245,13 @@ class MemoryStore:
         held = self._slots.get(key)
         if held is None:
             return {}
+        if now < held.soonest:
+            return held  # to look at each of thousands at every call would cost too much
         for holder in [holder for holder, until in held.items() if until <= now]:
             del held[holder]
-        if not held:
+        if held:
+            held.soonest = min(held.values())
+        else:
             del self._slots[key]
         return held
 
@@ -246,7 +260,11 @@ class MemoryStore:
         for other in list(islice(self._slots, 3)):
             if self._held(other, now):
                 self._slots.move_to_end(other)
-        self._slots.setdefault(key, {})[holder] = until
+        held = self._slots.get(key)
+        if held is None:
+            held = self._slots[key] = _Holders(until)
+        held[holder] = until
+        held.soonest = min(held.soonest, until)
 
     def _log(self, state: _State, counter: Counter, now: int) -> None:
         log = state.log

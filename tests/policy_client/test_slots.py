@@ -180,6 +180,18 @@ def test_a_changed_limit_and_time_go_on_with_the_same_slots(store, clock):
     assert all(store.renew(one) for one in held[3:])
 
 
+def test_each_slot_lapses_at_its_own_time_whatever_that_of_the_others(store, clock):
+    long, short = plan_of(slots(limit=4, slot_ttl=300)), plan_of(slots(limit=4, slot_ttl=30))
+    first, _, third = taken(long, store), taken(short, store), taken(short, store)
+    clock.advance(20)
+    assert store.renew(third)
+    clock.advance(10)
+    assert free(short, store) == 2
+    store.release(first)
+    clock.advance(20)
+    assert free(short, store) == 4
+
+
 def test_a_cost_is_none_of_a_slots_business(store):
     plan = plan_of(slots(limit=2), limit(limit=10))
     decision, _ = take(plan, store, cost=4)
