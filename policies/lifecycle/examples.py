@@ -1,11 +1,12 @@
 """The examples of a policy: read with its content, and run at every save."""
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from policy_client.bundle import Endpoint, Policy
 from policy_client.errors import Refused
-from policy_client.examples import Example, parse_examples, run_examples
+from policy_client.examples import Example, Failure, parse_examples, run_examples
 from policy_client.rules import Rule
 
 Tell = Callable[[str, str], None]
@@ -38,8 +39,17 @@ def run(
 
     Only the policy's own rules take part: what it inherits depends on where it is live.
     """
-    if not examples:
-        return
-    policy = Policy(reference="POL-0000", name="", revision=1, owner="", scope=scope, endpoints=endpoints, rules=rules)
-    for failure in run_examples(policy, examples):
+    for failure in _failures(scope, endpoints, rules, examples):
         tell(failure.path, failure.message)
+
+
+@lru_cache(maxsize=32)
+def _failures(
+    scope: str, endpoints: tuple[Endpoint, ...], rules: tuple[Rule, ...], examples: tuple[Example, ...]
+) -> tuple[Failure, ...]:
+    """Remembered, because a form looks at a draft before it saves it: the save itself, which holds a lock, then does
+    not run them again."""
+    if not examples:
+        return ()
+    policy = Policy(reference="POL-0000", name="", revision=1, owner="", scope=scope, endpoints=endpoints, rules=rules)
+    return tuple(run_examples(policy, examples))
