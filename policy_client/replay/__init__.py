@@ -2,6 +2,6 @@
 
 from policy_client.replay.engine import replay
 from policy_client.replay.files import open_log
-from policy_client.replay.report import Report, RuleReport
+from policy_client.replay.report import NotReplayed, Report, RuleReport
 
-__all__ = ["Report", "RuleReport", "open_log", "replay"]
+__all__ = ["NotReplayed", "Report", "RuleReport", "open_log", "replay"]

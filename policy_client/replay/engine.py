@@ -1,26 +1,28 @@
 """Runs the calls of a log through the decision, in the log's own time.
 
-A log says when, from which address, which method and path. So every limit is decided, with the address wherever the
-key asks for something that a log does not have and the rule says so; guards and switches are left out.
+A log says when, from which address, which method, path and query. So limits are decided, with the address wherever the
+key asks for something that a log does not have and the rule says so. Rules that ask for more are told as not replayed,
+and left out like switches, which are of another time.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from urllib.parse import parse_qsl
 
-from policy_client.bundle import Bundle, Endpoint
+from policy_client.bundle import Bundle, Endpoint, Policy
 from policy_client.call import Call
 from policy_client.decision import Decision, conclude, prepare
 from policy_client.identity import canonical_address
 from policy_client.plan import Entry, Plan, compile
+from policy_client.replay.known import beyond
 from policy_client.replay.lines import Line, parse_line
 from policy_client.replay.order import Held, Order
-from policy_client.replay.report import Report, RuleReport
+from policy_client.replay.report import NotReplayed, Report, RuleReport
 from policy_client.replay.tally import Tally
+from policy_client.request_parts import read_query
 from policy_client.routes import path_values
-from policy_client.rules import Quota, RateLimit
+from policy_client.rules import Rule
 from policy_client.stores.memory import MemoryStore
 
 PROGRESS_EVERY = 2_000
@@ -46,35 +48,37 @@ def replay(
     `Report.forgotten`).
     """
     with Tally() as tally:
-        return _Run(limits_alone(bundle), endpoints, tally, max_counters).over(lines, top, progress)
-
-
-def limits_alone(bundle: Bundle) -> Bundle:
-    """The bundle without what a log says too little for (guards, deadlines, how many calls run at once), and without
-    switches, which are of another time."""
-    policies = tuple(
-        dataclasses.replace(
-            policy, rules=tuple(rule for rule in policy.rules if isinstance(rule, RateLimit | Quota)), candidate=None
-        )
-        for policy in bundle.policies
-    )
-    return dataclasses.replace(bundle, policies=policies, switches=())
+        return _Run(bundle, endpoints, tally, max_counters).over(lines, top, progress)
 
 
 class _Run:
     """One pass over a log."""
 
     def __init__(self, bundle: Bundle, endpoints: Iterable[Endpoint], tally: Tally, max_counters: int) -> None:
-        self._bundle = bundle
-        self._plan: Plan = compile(bundle, routes=endpoints)
+        self._rules: list[tuple[str, Rule]] = []
+        self._left_out: list[NotReplayed] = []
+        policies = tuple(self._known_part(policy) for policy in bundle.policies)
+        self._plan: Plan = compile(dataclasses.replace(bundle, policies=policies, switches=()), routes=endpoints)
         self._now = 0.0
         self._store = MemoryStore(clock=lambda: self._now, max_keys=max_counters)
         self._order = Order()
         self._tally = tally
-        self._rules = [(policy.reference, rule) for policy in bundle.policies for rule in policy.rules]
-        self._numbers = {(policy, rule.name): number for number, (policy, rule) in enumerate(self._rules)}
         self._places: list[tuple[Entry, str]] = []
         self._known: dict[tuple[Entry, str], int] = {}
+
+    def _known_part(self, policy: Policy) -> Policy:
+        """The policy with those of its rules that a log says enough for. They are named by their number here, since
+        two of other kinds or from other policies may have one name."""
+        rules = []
+        for rule in policy.rules:
+            reason = beyond(rule)
+            if reason:
+                left_out = NotReplayed(policy=policy.reference, rule=rule.name, kind=rule.kind, reason=reason)
+                self._left_out.append(left_out)
+                continue
+            rules.append(dataclasses.replace(rule, name=str(len(self._rules))))
+            self._rules.append((policy.reference, rule))
+        return dataclasses.replace(policy, rules=tuple(rules), candidate=None)
 
     def over(self, lines: Iterable[str | bytes], top: int, progress: Progress | None) -> Report:
         count = malformed = 0
@@ -104,6 +108,7 @@ class _Run:
             started=started,
             ended=ended,
             rules=tuple(self._report(number, top) for number in range(len(self._rules))),
+            not_replayed=tuple(self._left_out),
             forgotten=self._store.forgotten,
         )
 
@@ -132,7 +137,7 @@ class _Run:
         if any(need.startswith("path:") for need in entry.needs):
             call.path_params = path_values(template, held.path)
         if any(need.startswith("query:") for need in entry.needs):
-            call.query = dict(parse_qsl(held.query, keep_blank_values=True, max_num_fields=None))
+            call.query = read_query(held.query)
         prepared = prepare(self._plan, call, self._now, entry)
         if isinstance(prepared, Decision):
             decision = prepared
@@ -141,7 +146,7 @@ class _Run:
         caller = canonical_address(held.ip)
         for rule in decision.judged:
             denied = rule in decision.violated or rule in decision.would_deny
-            self._tally.add(self._numbers[(decision.policy or "", rule)], caller, denied)
+            self._tally.add(int(rule), caller, denied)
 
     def _report(self, number: int, top: int) -> RuleReport:
         policy, rule = self._rules[number]
@@ -150,6 +155,7 @@ class _Run:
             policy=policy,
             rule=rule.name,
             mode=rule.mode,
+            rollout=rule.rollout,
             calls=totals.calls,
             denied=totals.denied,
             callers=totals.callers,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,8 @@ from policy_client.replay.tally import Caller
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleReport:
-    """What one limit would have done. `top` has the callers with most denials, then with most calls."""
+    """What one limit would have done, to callers outside of its `rollout`, too. `top` has the callers with most
+    denials, then with most calls."""
 
     policy: str
     rule: str
@@ -22,6 +23,7 @@ class RuleReport:
     callers: int
     callers_denied: int
     top: tuple[Caller, ...]
+    rollout: int = 100
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -37,6 +39,16 @@ class RuleReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotReplayed:
+    """A rule for which a log says too little, and why."""
+
+    policy: str
+    rule: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """A whole replay. `started` and `ended` are the times of the first and the last call in the log, None if it has
     none. `forgotten` counts counters that memory did not hold until they ran out: if it is not 0, some callers were
@@ -48,6 +60,7 @@ class Report:
     started: float | None
     ended: float | None
     rules: tuple[RuleReport, ...]
+    not_replayed: tuple[NotReplayed, ...] = ()
     forgotten: int = 0
 
     def as_json(self) -> dict[str, Any]:
@@ -58,26 +71,25 @@ class Report:
             "from": _moment(self.started),
             "to": _moment(self.ended),
             "rules": [rule.as_json() for rule in self.rules],
+            "not_replayed": [asdict(rule) for rule in self.not_replayed],
         }
 
     def as_table(self) -> str:
-        """Lines for a terminal: a table of the rules, and below it the callers that were denied most."""
+        """Lines for a terminal: a table of the rules, below it the callers that were denied most, and what was left
+        out."""
         span = f"{_moment(self.started)} to {_moment(self.ended)}" if self.started is not None else "no calls"
         parts = [f"{self.lines:,} lines ({self.malformed:,} malformed, {self.late:,} late), {span}"]
         if self.warning:
             parts.append(self.warning)
-        if not self.rules:
-            return "\n".join([*parts, "The bundle has no limits."])
-        parts += ["", *_columns(_HEAD, [_row(rule) for rule in self.rules])]
+        if self.rules:
+            parts += ["", *_columns(_HEAD, [_row(rule) for rule in self.rules])]
+        elif not self.not_replayed:
+            parts.append("The bundle has no rules.")
         for rule in self.rules:
-            callers = [caller for caller in rule.top if caller.denied]
-            if callers:
-                rows = [(caller.caller, f"{caller.calls:,}", f"{caller.denied:,}") for caller in callers]
-                parts += [
-                    "",
-                    f"Most denied by {rule.policy} {rule.rule}:",
-                    *_columns(("caller", "calls", "denied"), rows),
-                ]
+            parts += _most_denied(rule)
+        if self.not_replayed:
+            rows = [(one.policy, one.rule, one.kind.replace("_", " "), one.reason) for one in self.not_replayed]
+            parts += ["", "Not replayed:", *_columns(("policy", "rule", "kind", "because"), rows)]
         return "\n".join(parts)
 
     @property
@@ -98,7 +110,15 @@ def _row(rule: RuleReport) -> tuple[str, ...]:
     share = f"{100 * rule.denied / rule.calls:.1f} %" if rule.calls else "-"
     numbers = (rule.calls, rule.denied), (rule.callers, rule.callers_denied)
     first, second = [[f"{number:,}" for number in pair] for pair in numbers]
-    return (rule.policy, rule.rule, rule.mode, *first, share, *second)
+    mode = rule.mode if rule.rollout == 100 else f"{rule.mode} {rule.rollout} %"
+    return (rule.policy, rule.rule, mode, *first, share, *second)
+
+
+def _most_denied(rule: RuleReport) -> list[str]:
+    rows = [(caller.caller, f"{caller.calls:,}", f"{caller.denied:,}") for caller in rule.top if caller.denied]
+    if not rows:
+        return []
+    return ["", f"Most denied by {rule.policy} {rule.rule}:", *_columns(("caller", "calls", "denied"), rows)]
 
 
 def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

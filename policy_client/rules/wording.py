@@ -64,10 +64,11 @@ def each(key: tuple[str, ...]) -> str:
     """Who has a counter: "Each user", "Each pair of …", "All callers together"."""
     if not key:
         return "All callers together"
-    return "Each " + " and ".join(_part(part) for part in key)
+    return "Each " + " and ".join(part_in_words(part) for part in key)
 
 
-def _part(part: str) -> str:
+def part_in_words(part: str) -> str:
+    """A part of a key: user, value of the header x-client."""
     kind, _, name = part.partition(":")
     if not name:
         return _PARTS[kind]
