@@ -209,4 +209,6 @@ FRAMEWORKS: list[Callable[[Service], Ask]] = [
     fastapi,
     fastapi_threads,
     starlette,
+    flask_routes,
+    flask_around,
 ]

@@ -178,16 +178,18 @@ def _headers(asked: list[Asked], now: int) -> dict[str, str]:
     for one in asked:
         if one.enforced:
             standing, name = one.meter.look(one.rule, now, 1), json.dumps(one.rule["name"])
-            quotas.append(f"{name};q={one.rule['limit']}{_window(one.rule, now)}")
-            states.append(f"{name};r={int(standing.left)};t={_seconds(standing.grows or 0)}")
+            wait = standing.grows if one.standing.passes else one.standing.wait
+            quotas.append(f"{name};q={one.rule['limit']}{_unit(one.rule, now)}")
+            slots = one.rule["kind"] == "concurrency_limit"
+            states.append(f"{name};r={int(standing.left)}{'' if slots else f';t={_seconds(wait or 0)}'}")
     return {"RateLimit-Policy": ", ".join(quotas), "RateLimit": ", ".join(states)} if quotas else {}
 
 
-def _window(rule: Rule, now: int) -> str:
-    """The parameter that says for how many seconds a limit holds; slots have none."""
+def _unit(rule: Rule, now: int) -> str:
+    """The parameter that says for how many seconds a limit holds; slots are another unit."""
     if rule["kind"] == "rate_limit":
         return f";w={rule['window']}"
     if rule["kind"] == "quota":
         begin, end = period_around(rule["period"], now)
         return f";w={(end - begin) // SECOND}"
-    return ""
+    return ';qu="concurrent-requests"'

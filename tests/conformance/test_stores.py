@@ -12,9 +12,13 @@ from policy_client.decision import Decision
 from policy_client.stores import Store, open_store
 from policy_client.testing import ManualClock
 from tests import servers
+from tests.conformance.generate import random_case
 from tests.conformance.playing import ClientPlayer, Driven, play
-from tests.conformance.vectors import Case, cases
+from tests.conformance.vectors import FILES, Case, cases
 from tests.conftest import DATABASES_PER_WORKER
+
+MORE = 400
+"""Cases of each kind that are made for the slow test."""
 
 WAYS = ["memory", "memory-async", "redis", "redis-async", "django-redis", "django-redis-async"]
 
@@ -45,7 +49,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
         yield from asked(open_store("memory://", clock=clock), clock, asynchronous)
         return
     server = request.getfixturevalue("redis_server")
-    number = request.getfixturevalue("worker_number") * DATABASES_PER_WORKER
+    number = request.getfixturevalue("worker_number") * DATABASES_PER_WORKER + 2
     with servers.redis_database(server, number) as url:
         if kind == "redis":
             yield from asked(open_store(url, timeout_ms=5000, clock=clock), clock, asynchronous)
@@ -66,6 +70,14 @@ def asked(store: Store, clock: ManualClock, asynchronous: bool) -> Iterator[Way]
         runner.run(store.aclose())
 
 
-@pytest.mark.parametrize("case", cases(), ids=lambda case: case.title)
-def test_the_store_decides_as_the_vectors_say(case: Case, way: Way) -> None:
-    assert play(case, way.player(case.mode)) == []
+@pytest.mark.parametrize("file", FILES)
+def test_the_store_decides_as_the_vectors_say(file: str, way: Way) -> None:
+    assert {case.title: wrong for case in cases(file) if (wrong := play(case, way.player(case.mode)))} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["one-caller", "many-callers", "edits"])
+def test_the_store_decides_as_the_oracle_says_of_many_more(kind: str, way: Way) -> None:
+    for number in range(MORE):
+        case = Case("made", random_case(f"{kind} more {number}", size=3))
+        assert play(case, way.player(case.mode)) == [], case.data

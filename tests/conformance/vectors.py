@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 VECTORS = Path(__file__).resolve().parent.parent.parent / "conformance" / "vectors"
 
 FORMAT = 1
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 START = "2026-01-01T00:00:00Z"
 ENVELOPE = {"schema": 1, "environment": "test", "generation": 1}
 
@@ -39,7 +40,7 @@ class Case(NamedTuple):
     def moment(self, step: Mapping[str, Any]) -> int:
         """When a step happens, in µs since the epoch."""
         start = datetime.fromisoformat(self.data.get("start", START))
-        return round(start.timestamp()) * 1_000_000 + round(step["at"] * 1_000_000)
+        return (start - EPOCH) // timedelta(microseconds=1) + round(step["at"] * 1_000_000)
 
     def call(self, step: Mapping[str, Any]) -> dict[str, Any]:
         """The call of a step, whole."""
@@ -58,8 +59,15 @@ class Case(NamedTuple):
         return {rule["kind"] for rules in lists for rule in rules}
 
 
-def cases() -> list[Case]:
-    return [Case(path.stem, case) for path in sorted(VECTORS.glob("*.json")) for case in read(path)["cases"]]
+FILES = [path.stem for path in sorted(VECTORS.glob("*.json"))]
+
+
+def cases(file: str) -> list[Case]:
+    return [Case(file, case) for case in read(VECTORS / f"{file}.json")["cases"]]
+
+
+def all_cases() -> list[Case]:
+    return [case for file in FILES for case in cases(file)]
 
 
 def read(path: Path) -> dict[str, Any]:
