@@ -16,6 +16,7 @@ from django.http.response import HttpResponseBase
 
 from policy_client.client import PolicyClient
 from policy_client.default import process_client
+from policy_client.django.database import watch
 from policy_client.django.visit import FRAMEWORK, KEY, DjangoVisit
 from policy_client.views import about
 from policy_client.visit import current
@@ -34,6 +35,7 @@ class PolicyMiddleware:
         self.get_response = get_response
         self.client = client or process_client()
         self.client.runs_in(FRAMEWORK)
+        watch()
         self.is_async = iscoroutinefunction(get_response)
         # Where Django is asynchronous it would run a plain process_view in a thread.
         self.process_view: Callable[..., Any] = self._adecide if self.is_async else self._decide

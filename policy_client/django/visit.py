@@ -15,6 +15,7 @@ from policy_client.call import Call
 from policy_client.client import PolicyClient
 from policy_client.decision import Decision
 from policy_client.default import default_client
+from policy_client.django.database import put_back, watch
 from policy_client.plan import Entry
 from policy_client.request_parts import read_body_headers, read_cookies, read_meta_headers, read_query
 from policy_client.running import Running
@@ -144,6 +145,8 @@ class DjangoVisit(Visit):
 def hold(request: HttpRequest, running: Running) -> None:
     """End what goes on when Django closes the request: that is after the last byte of whatever it answers, also where
     a middleware above has replaced our answer or failed."""
+    if running.left() is not None:
+        watch()
     request.close = functools.partial(_close, ref(request), running)  # type: ignore[method-assign]
 
 
@@ -157,6 +160,7 @@ def _close(request_of: "ref[HttpRequest]", running: Running) -> None:
             request.close()
     finally:
         running.finish()
+        put_back()
 
 
 async def _until_over(parts: AsyncIterator[Any], running: Running) -> AsyncIterator[Any]:
