@@ -23,6 +23,7 @@ from policy_client.client import PolicyClient
 from policy_client.decision import Decision
 from policy_client.default import default_client, process_client
 from policy_client.running import Running
+from policy_client.steps import in_steps
 from policy_client.views import Cost, Protection, about
 from policy_client.visit import Ask, Visit
 from policy_client.wsgi import WsgiVisit, decoded
@@ -162,10 +163,14 @@ class FlaskVisit(WsgiVisit):
         return response
 
     def _let_finish(self, response: Response) -> Response:
+        chunks, running = response.response, self.running
         if response.direct_passthrough:
-            response.response = ClosingIterator(response.response, [self.finish])  # type: ignore[arg-type]
-        else:
-            response.call_on_close(self.finish)
+            response.response = ClosingIterator(chunks, [self.finish])  # type: ignore[arg-type]
+            return response
+        if running is not None and running.left() is not None and response.is_streamed:
+            response.response = in_steps(chunks, running)
+            response.call_on_close(getattr(chunks, "close", lambda: None))
+        response.call_on_close(self.finish)
         return response
 
 

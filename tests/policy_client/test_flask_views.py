@@ -156,6 +156,21 @@ def test_the_decorator_s_own_client_is_asked(policies: Policies, app: Flask) -> 
     assert statuses(app, "/thing") == [200, 429]
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["with Policies", "alone"])
+def test_the_service_may_say_what_a_call_costs(policies: Policies, whole: bool) -> None:
+    policies.enforce("bulk", per_all=MANY)
+    app = protected() if whole else plain()
+
+    @app.post("/bulk/<kind>")
+    @protect("bulk", cost=lambda call: int(call.query["n"]) + len(call.path_params["kind"]))
+    def bulk(kind: str) -> str:
+        return kind
+
+    answers = [app.test_client().post(f"/bulk/ab?n={n}") for n in (3, 4, 0, 0)]
+    assert [answer.status_code for answer in answers] == [200, 429, 200, 200]
+    assert [answer.headers["RateLimit"].split(";")[1] for answer in answers] == ["r=5", "r=5", "r=3", "r=1"]
+
+
 def test_outside_of_a_request_a_call_is_a_call(policies: Policies, app: Flask) -> None:
     policies.enforce("job", per_all=ONCE)
 

@@ -59,6 +59,14 @@ def test_the_wheel_has_the_client_and_nothing_else(wheel):
     assert {top for top in tops if not top.endswith(".dist-info")} == {"policy_client"}
     assert "policy_client/stores/counters.lua" in names
     assert "policy_client/py.typed" in names
+    assert "policy_client/flask.py" in names
+
+
+def test_the_wheel_has_an_extra_for_every_framework(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        [described] = [archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA")]
+    extras = {line.partition(": ")[2] for line in described.splitlines() if line.startswith("Provides-Extra")}
+    assert extras == {"redis", "django", "fastapi", "flask"}
 
 
 def test_the_wheel_works_without_django(wheel, tmp_path):
