@@ -1,22 +1,5 @@
-import threading
-
 from policy_client.stores.memory import MemoryStore
 from tests.policy_client.counting import START, Clock, allowed, call_of, claim_of, decide, limit, plan_of
-
-
-def test_threads_are_counted_exactly():
-    plan, store = plan_of(limit(limit=1000, window=86400)), MemoryStore()
-    admitted = []
-
-    def work():
-        admitted.append(allowed(plan, store, 400))
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(admitted) == 1000
 
 
 def test_memory_is_bounded_and_tells_what_it_forgot():

@@ -1,24 +1,17 @@
 import asyncio
-import multiprocessing
 import os
 import socket
-import threading
 
 import pytest
 import redis
 
-from policy_client.call import Call
-from policy_client.decision import conclude, prepare
+from policy_client.decision import conclude
 from policy_client.errors import Misconfigured, StoreFailed
 from policy_client.stores import open_store
 from policy_client.stores.redis import RedisStore
 from policy_client.stores.script import COUNTERS
 from tests import servers
 from tests.policy_client.counting import START, allowed, claim_of, decide, left, limit, plan_of
-
-DAY = limit("daily", key=[], limit=1000, window=86400, algorithm="fixed_window")
-BUCKET = limit("bucket", key=[], limit=1000, window=86400 * 30)
-PROCESSES, TASKS = 8, 200
 
 
 @pytest.fixture(scope="module")
@@ -49,55 +42,6 @@ def store(redis_url):
 def server(redis_url):
     with redis.Redis.from_url(redis_url) as client:
         yield client
-
-
-def in_process(url, rule, start, admitted):
-    """One of several processes: 200 tasks that together try far more often than there is to get."""
-    plan = plan_of(rule)
-
-    async def attempts(store):
-        count = 0
-        for _ in range(2):
-            claim = prepare(plan, Call(endpoint="export"), START)
-            count += conclude(claim, await store.atake(claim), START).allowed
-        return count
-
-    async def main():
-        store = RedisStore(url, timeout_ms=30_000)
-        start.wait()
-        counts = await asyncio.gather(*(attempts(store) for _ in range(TASKS)))
-        await store.aclose()
-        return sum(counts)
-
-    admitted.put(asyncio.run(main()))
-
-
-@pytest.mark.parametrize("rule", [DAY, BUCKET], ids=["fixed_window", "token_bucket"])
-def test_eight_processes_of_two_hundred_tasks_get_exactly_the_limit(redis_url, rule):
-    context = multiprocessing.get_context("spawn")
-    start, admitted = context.Barrier(PROCESSES), context.Queue()
-    processes = [context.Process(target=in_process, args=(redis_url, rule, start, admitted)) for _ in range(PROCESSES)]
-    for process in processes:
-        process.start()
-    counts = [admitted.get(timeout=120) for _ in processes]
-    for process in processes:
-        process.join()
-    assert sum(counts) == 1000
-    assert len([count for count in counts if count]) > 1
-
-
-def test_threads_get_exactly_the_limit(store):
-    plan, admitted = plan_of(DAY), []
-
-    def work():
-        admitted.append(allowed(plan, store, 200))
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(admitted) == 1000
 
 
 def commands(server):
