@@ -4,7 +4,9 @@ from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import include, path, re_path
 from django.utils.decorators import method_decorator
 from django.views import View
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
+from django.views.generic import RedirectView
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.decorators import api_view, permission_classes
 from rest_framework.permissions import IsAuthenticated
@@ -72,6 +74,34 @@ class Shelf(View):
 class AsyncShelf(View):
     async def get(self, request):
         return HttpResponse("get")
+
+
+class Plain(View):
+    def get(self, request, n):
+        return JsonResponse({"n": n})
+
+    def post(self, request, n):
+        return JsonResponse({"posted": n})
+
+
+class AsyncPlain(View):
+    async def get(self, request, n):
+        return JsonResponse({"n": n})
+
+    async def post(self, request, n):
+        return JsonResponse({"posted": n})
+
+
+class Answering(View):
+    """Answers every method itself."""
+
+    def dispatch(self, request):
+        return HttpResponse(request.method)
+
+
+@method_decorator(never_cache, name="dispatch")
+class Redirecting(RedirectView):
+    url = "/elsewhere"
 
 
 def stream(request):
@@ -143,6 +173,10 @@ urlpatterns = [
     path("aouter", acalls_inner),
     path("shelf", Shelf.as_view()),
     path("ashelf", AsyncShelf.as_view()),
+    path("plain/<int:n>", Plain.as_view()),
+    path("aplain/<int:n>", AsyncPlain.as_view()),
+    path("answering", Answering.as_view()),
+    path("redirecting", Redirecting.as_view()),
     path("stream", stream),
     path("broken", broken),
     path("deep/<slug:zone>/", include([re_path(r"^old/(?P<n>[0-9]{1,4})/$", deep)])),

@@ -100,6 +100,31 @@ def test_what_was_not_found_or_not_allowed_is_not_decided(ask: Ask, policies: Po
     assert [ask("/posted", "POST").status_code for _ in range(2)] == [200, 429]
 
 
+@pytest.mark.parametrize(
+    ("route", "path", "status"),
+    [
+        ("/plain/{n}", "/plain/7", 200),
+        ("/aplain/{n}", "/aplain/7", 200),
+        ("/answering", "/answering", 200),
+        ("/redirecting", "/redirecting", 302),
+    ],
+)
+def test_classes_are_protected_by_their_route(
+    ask: Ask, policies: Policies, *, route: str, path: str, status: int
+) -> None:
+    policies.enforce(route=route, methods=["GET", "POST"], per_method={"key": ["method"], "limit": 1, "window": 60})
+    for method in ("GET", "POST"):
+        answers = [ask(path, method) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [status, 429]
+        assert answers[0]["RateLimit"] == '"per-method";r=0;t=60'
+    policies.enforce(everything=ONCE)
+    if path == "/answering":  # a project's own dispatch may answer what it has no handler for
+        assert [ask(path, "DELETE").status_code for _ in range(2)] == [200, 429]
+    elif path != "/redirecting":
+        missing = ask(path, "DELETE")
+        assert (missing.status_code, "Policy-Decision" in missing) == (405, False)
+
+
 @pytest.mark.parametrize("middleware", [[MINE], []], ids=["middleware", "alone"])
 @pytest.mark.parametrize(
     ("path", "method", "name"),
