@@ -105,7 +105,9 @@ class PolicyMiddleware:
             visit.request.pop(KEY, None)
 
     async def _by_path(self, visit: AsgiVisit, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        path, root = scope["path"], scope.get("root_path", "")
+        if root and f"{path}/".startswith(f"{root}/"):
+            path = path[len(root) :] or "/"
         found = self.client.template_for_path(visit.method, path)
         if found is None:
             await self.app(scope, receive, send)

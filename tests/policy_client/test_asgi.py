@@ -468,6 +468,20 @@ async def test_an_application_without_our_kind_of_router_is_decided_by_path(poli
     assert [(await ask(wrapped, "GET", "/else")).status_code for n in range(2)] == [200, 200]
 
 
+async def test_the_mount_prefix_is_no_part_of_the_path_either(policies: Policies) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("raw")(scope, receive, send)
+
+    policies.enforce(route="/", home=ONCE)
+    policies.enforce(route="/behindthings", things=ONCE)
+    transport = httpx.ASGITransport(PolicyMiddleware(app, client=policies.client), root_path="/behind")
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        told = [
+            (await client.get(path)).status_code for path in ("/behind", "/behind/", "/behindthings", "/behindthings")
+        ]
+    assert told == [200, 429, 200, 429]
+
+
 async def test_a_middleware_that_copies_the_scope_does_no_harm(policies: Policies) -> None:
     class Copying:
         def __init__(self, app: Any) -> None:
