@@ -223,23 +223,31 @@ async def in_time(running: Running | None) -> AsyncIterator[Callable[[], None]]:
     """
     left = None if running is None else running.left()
     if running is None or left is None:
-        yield _nothing
+        yield nothing
         return
     clock = asyncio.timeout(left)
+    with expiring(running, left) as lift:
 
-    def lift() -> None:
-        if not clock.expired():
-            clock.reschedule(None)
+        def lift_both() -> None:
+            lift()
+            if not clock.expired():
+                clock.reschedule(None)
 
-    try:
         async with clock:
-            yield lift
+            yield lift_both
+
+
+@contextmanager
+def expiring(running: Running, left: float) -> Iterator[Callable[[], None]]:
+    """Has `expire` called when the deadline passes, before anybody is told by being cancelled. Gives what lifts it."""
+    handle = asyncio.get_running_loop().call_later(left, running.expire)
+    try:
+        yield handle.cancel
     finally:
-        if clock.expired():
-            running.expire()
+        handle.cancel()
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Lifts no deadline, because there is none."""
 
 

@@ -25,6 +25,7 @@ from policy_client.asgi import KEY, AsgiVisit, encoded, has_routes, refuse, serv
 from policy_client.asgi_run import AsgiRun, BodyCount
 from policy_client.decision import Decision
 from policy_client.default import default_client
+from policy_client.running import expiring, nothing
 from policy_client.views import Protection, about
 from policy_client.visit import Ask, Visit
 
@@ -79,15 +80,16 @@ class StarletteVisit(AsgiVisit):
         """By anyio's way of cancelling, which waits for code in a thread: nobody can stop that."""
         running = self.running
         left = None if running is None else running.left()
-        scope = anyio.CancelScope(deadline=math.inf if left is None else anyio.current_time() + left)
+        if running is None or left is None:
+            yield nothing
+            return
+        with expiring(running, left) as lift, anyio.CancelScope(deadline=anyio.current_time() + left) as scope:
 
-        def lift() -> None:
-            scope.deadline = math.inf
+            def lift_both() -> None:
+                lift()
+                scope.deadline = math.inf
 
-        with scope:
-            yield lift
-        if scope.cancel_called and running is not None:
-            running.expire()
+            yield lift_both
         if scope.cancelled_caught:
             raise TimeoutError
 
