@@ -9,6 +9,7 @@ from django.core.cache import caches
 
 from policy_client.stores import Store, open_store
 from policy_client.stores.django_cache import DjangoRedisStore
+from tests import servers
 from tests.policy_client.counting import AsyncStore, Clock
 from tests.policy_client.peer import Peer, serving
 
@@ -28,6 +29,16 @@ def peer() -> Iterator[Peer]:
     """A console's stand-in on loopback; set its `body`, or its `answer` for trouble."""
     with serving(Peer()) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def own_redis() -> Iterator[str]:
+    """A server for the tests of one file alone: they pause it, forget its scripts, end its connections."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TEST_REDIS_URL", raising=False)
+        patch.delenv("REDIS_URL", raising=False)
+        with servers.redis_server() as url:
+            yield f"{url}/1"
 
 
 @pytest.fixture

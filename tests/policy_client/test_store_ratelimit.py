@@ -6,10 +6,22 @@ import time
 import pytest
 from django.core.cache import caches
 
+from policy_client.claim import Slots
 from policy_client.errors import Misconfigured, StoreFailed
 from policy_client.stores import open_store
 from policy_client.stores.django_cache import RatelimitStore
-from tests.policy_client.counting import allowed, claim_of, decide, left, limit, plan_of, unused_service
+from tests.policy_client.counting import (
+    allowed,
+    claim_of,
+    decide,
+    left,
+    limit,
+    plan_beside,
+    plan_of,
+    quota,
+    slots,
+    unused_service,
+)
 
 MONTH = 2_592_000
 
@@ -95,6 +107,52 @@ def test_a_shadow_window_in_the_cache_denies_nothing(store):
     decisions = [decide(plan, store) for _ in range(6)]
     assert [decision.allowed for decision in decisions] == [True] * 5 + [False]
     assert [decision.would_deny for decision in decisions] == [(), (), *[("shadow",)] * 4]
+
+
+def test_further_kinds_are_counted_here_and_said(store):
+    log = limit("log", limit=6, window=MONTH, algorithm="sliding_log")
+    plan = plan_of(window("window", limit=9), log, quota("monthly", limit=7, period="month"), slots(limit=8))
+    assert allowed(plan, store, 20) == 6
+    assert left(plan, store) == {"window": 3, "log": 0, "monthly": 1, "in-flight": 2}
+    assert store.degraded == (
+        "Counted in the memory of each process alone: POL-0001 in-flight, POL-0001 log, POL-0001 monthly"
+    )
+
+
+def test_slots_are_renewed_and_given_back_here(store):
+    plan = plan_of(window(limit=50), slots(limit=2))
+    claims = [claim_of(plan) for _ in range(3)]
+    usages = [store.take(claim) for claim in claims]
+    assert [usage[0] for usage in usages] == [True, True, False]
+    held = [Slots(claims[0].holder, claims[0].slots_held(usages[0]))]
+    assert store.renew(held[0])
+    assert asyncio.run(store.arenew(held[0]))
+    store.release(held[0])
+    asyncio.run(store.arelease(held[0]))
+    assert [store.take(claim_of(plan))[0] for _ in range(2)] == [True, False]
+
+
+def test_a_missing_slot_charges_nothing_in_the_cache(store):
+    plan = plan_of(window("wide", limit=100), slots(limit=10))
+    assert allowed(plan, store, 30) == 10
+    assert left(plan, store) == {"wide": 90, "in-flight": 0}
+
+
+def test_a_cost_is_counted_here_and_said(store):
+    plan = plan_of(window("dear", limit=10, cost=3), window("window", limit=50))
+    assert allowed(plan, store, 9) == 3
+    assert left(plan, store) == {"dear": 1, "window": 47}
+    assert store.degraded.endswith(": POL-0001 dear")
+
+
+@pytest.mark.parametrize("denying", ["cache", "memory"])
+def test_a_candidate_is_decided_here_as_if_alone(store, denying):
+    enforced = window("narrow", limit=1) if denying == "cache" else limit("narrow", limit=1, window=MONTH)
+    plan = plan_beside(enforced, candidate=[window("other", limit=3), quota(limit=50)])
+    decisions = [decide(plan, store) for _ in range(5)]
+    assert [decision.allowed for decision in decisions] == [True] + [False] * 4
+    assert [decision.candidate.allowed for decision in decisions] == [True] * 3 + [False] * 2
+    assert "other" in store.degraded
 
 
 def test_coroutines_are_served(store):

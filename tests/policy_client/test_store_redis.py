@@ -10,18 +10,7 @@ from policy_client.errors import Misconfigured, StoreFailed
 from policy_client.stores import open_store
 from policy_client.stores.redis import RedisStore
 from policy_client.stores.script import COUNTERS
-from tests import servers
 from tests.policy_client.counting import START, allowed, claim_of, decide, left, limit, plan_of
-
-
-@pytest.fixture(scope="module")
-def own_redis():
-    """A server for these tests alone: they pause it, forget its scripts, end its connections, make it read-only."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("TEST_REDIS_URL", raising=False)
-        patch.delenv("REDIS_URL", raising=False)
-        with servers.redis_server() as url:
-            yield f"{url}/1"
 
 
 @pytest.fixture
