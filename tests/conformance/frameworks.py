@@ -1,7 +1,6 @@
 """One application per framework for `tests.conformance.services`: its own router, middleware, views and test client."""
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flask
@@ -9,6 +8,7 @@ import httpx
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path
+from django.views import View as DjangoView
 from fastapi import APIRouter, FastAPI
 from rest_framework.response import Response as RestResponse
 from rest_framework.views import APIView
@@ -19,6 +19,7 @@ from werkzeug.test import Client as Visitor
 
 from policy_client import protect
 from policy_client.asgi import PolicyMiddleware
+from policy_client.django.throttling import PolicyThrottle
 from policy_client.flask import Policies
 from policy_client.wsgi import PolicyMiddleware as WsgiMiddleware
 from tests.conformance.services import METHODS, Answer, Ask, Place, Request, Service
@@ -35,12 +36,19 @@ def angled(route: str) -> str:
     return route.replace("{", "<").replace("}", ">")
 
 
-def django(service: Service, patterns: Callable[[Place], Any], ask: Callable[[Request], Any]) -> Ask:
+MIDDLEWARE = ("policy_client.django.PolicyMiddleware",)
+
+
+def django(
+    service: Service,
+    patterns: Callable[[Place], Any],
+    ask: Callable[[Request], Any],
+    middleware: Sequence[str] = MIDDLEWARE,
+) -> Ask:
     """Django with these views; its settings are in force as long as the service is."""
     urls = tuple(path(angled(place.route).removeprefix("/"), patterns(place)) for place in service.places)
 
-    middleware = ["policy_client.django.PolicyMiddleware"]
-    service.within.enter_context(override_settings(ROOT_URLCONF=urls, MIDDLEWARE=middleware, ALLOWED_HOSTS=["*"]))
+    service.within.enter_context(override_settings(ROOT_URLCONF=urls, MIDDLEWARE=list(middleware), ALLOWED_HOSTS=["*"]))
 
     def answered(request: Request) -> Answer:
         found = ask(request)
@@ -62,11 +70,7 @@ def django_wsgi(service: Service) -> Ask:
         service.turn.run()
         return HttpResponse("done")
 
-    return django(
-        service,
-        lambda place: placed(service, place, view),
-        lambda request: django_request(Client(), request, REMOTE_ADDR=request.address),
-    )
+    return django(service, lambda place: placed(service, place, view), from_address)
 
 
 def django_asgi(service: Service) -> Ask:
@@ -85,28 +89,55 @@ def django_asgi(service: Service) -> Ask:
     def ask(request: Request) -> Any:
         client = Addressed()
         client.address = request.address
-        return asyncio.run(django_request(client, request))
+        return service.run(django_request(client, request))
 
     return django(service, lambda place: placed(service, place, view), ask)
 
 
+def django_classes(service: Service) -> Ask:
+    """Class views of Django, under WSGI."""
+
+    def view_of(place: Place) -> View:
+        def handle(self: View, request: Any, **parameters: Any) -> HttpResponse:
+            service.turn.run()
+            return HttpResponse("done")
+
+        methods = {method.lower(): placed(service, place, handle) for method in METHODS}
+        shelf: Any = type("Shelf", (DjangoView,), methods)
+        return shelf.as_view()
+
+    return django(service, view_of, from_address)
+
+
 def rest_framework(service: Service) -> Ask:
     """Class views of DRF, under WSGI."""
+    return django(service, rest_views(service), from_address)
 
+
+def rest_throttle(service: Service) -> Ask:
+    """The same without middleware, through DRF's own hook."""
+    return django(service, rest_views(service, throttle_classes=[PolicyThrottle]), from_address, middleware=())
+
+
+def rest_views(service: Service, **settings: Any) -> Callable[[Place], View]:
     def view_of(place: Place) -> View:
         def handle(self: APIView, request: Any, **parameters: Any) -> RestResponse:
             service.turn.run()
             return RestResponse({"done": True})
 
         methods = {method.lower(): placed(service, place, handle) for method in METHODS}
-        settings: dict[str, Any] = {"authentication_classes": [], "permission_classes": []}
-        api: Any = type("Api", (APIView,), {**methods, **settings})
+        none: dict[str, Any] = {"authentication_classes": [], "permission_classes": []}
+        api: Any = type("Api", (APIView,), {**methods, **none, **settings})
         return api.as_view()
 
-    return django(service, view_of, lambda request: django_request(Client(), request, REMOTE_ADDR=request.address))
+    return view_of
 
 
-def asgi(app: Any) -> Ask:
+def from_address(request: Request) -> Any:
+    return django_request(Client(), request, REMOTE_ADDR=request.address)
+
+
+def asgi(service: Service, app: Any) -> Ask:
     async def ask(request: Request) -> httpx.Response:
         transport = httpx.ASGITransport(app, client=(request.address, 5000))
         async with httpx.AsyncClient(transport=transport, base_url="http://test", trust_env=False) as client:
@@ -114,7 +145,7 @@ def asgi(app: Any) -> Ask:
             return await client.request(request.method, url, content=request.body, headers=request.headers)
 
     def answered(request: Request) -> Answer:
-        found = asyncio.run(ask(request))
+        found = service.run(ask(request))
         return Answer(found.status_code, dict(found.headers), found.content)
 
     return answered
@@ -131,7 +162,7 @@ def fastapi(service: Service) -> Ask:
 
     for place in service.places:
         app.add_api_route(place.route, placed(service, place, view), methods=METHODS)
-    return asgi(app)
+    return asgi(service, app)
 
 
 def fastapi_threads(service: Service) -> Ask:
@@ -146,7 +177,7 @@ def fastapi_threads(service: Service) -> Ask:
     for place in service.places:
         router.add_api_route(place.route, placed(service, place, view), methods=METHODS)
     app.include_router(router)
-    return asgi(app)
+    return asgi(service, app)
 
 
 def starlette(service: Service) -> Ask:
@@ -157,7 +188,7 @@ def starlette(service: Service) -> Ask:
         return PlainTextResponse("done")
 
     routes = [Route(place.route, placed(service, place, view), methods=METHODS) for place in service.places]
-    return asgi(PolicyMiddleware(Starlette(routes=routes)))
+    return asgi(service, PolicyMiddleware(Starlette(routes=routes)))
 
 
 def flask_routes(service: Service) -> Ask:
@@ -205,7 +236,9 @@ def asked_flask(app: Any) -> Ask:
 FRAMEWORKS: list[Callable[[Service], Ask]] = [
     django_wsgi,
     django_asgi,
+    django_classes,
     rest_framework,
+    rest_throttle,
     fastapi,
     fastapi_threads,
     starlette,

@@ -54,7 +54,7 @@ def random_rule(dice: Dice, name: str, *, slow_buckets: bool = False, slots: boo
     elif kind == "quota":
         rule["period"] = dice.pick(("day", "week", "month"))
     if kind != "concurrency_limit" and dice.once_in(4):
-        rule["cost"] = dice.upto(rule.get("burst", rule["limit"]))
+        rule["cost"] = dice.upto(int(rule.get("burst", rule["limit"])))
     if dice.once_in(3):
         rule["mode"] = "shadow"
     if dice.once_in(5):

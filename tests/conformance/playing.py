@@ -98,6 +98,11 @@ class ClientPlayer:
         self._client.clock.now = now / 1_000_000
         self._finish(self._held[hold])
 
+    def close(self) -> None:
+        """Let nothing be renewed that a case has left running."""
+        for decision in self._held.values():
+            self._finish(decision)
+
 
 class Driven:
     """A client whose bundles and time a test sets, under a name that no other uses, so that they may share a store."""

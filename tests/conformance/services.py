@@ -8,9 +8,9 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from policy_client.answer import headers
@@ -22,6 +22,8 @@ from policy_client.stores.memory import MemoryStore
 from policy_client.testing import DrivenClient, ManualClock
 from tests.conformance.playing import Driven, Found, facts
 from tests.conformance.vectors import Case
+
+T = TypeVar("T")
 
 METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 WHO = "X-Who"
@@ -101,6 +103,11 @@ class Service:
         self.within = ExitStack()
         self.turn = Turn(held=False)
         self.cost: int | None = None
+        self._runner = self.within.enter_context(asyncio.Runner())
+
+    def run(self, request: Coroutine[Any, Any, T]) -> T:
+        """One event loop for requests that are over at once, and one for each that is held."""
+        return asyncio.run(request) if self.turn.held else self._runner.run(request)
 
     def protection(self, place: Place) -> dict[str, Any]:
         """The further arguments of the decorator."""

@@ -1,10 +1,16 @@
 """Every vector whose calls are HTTP requests, through every framework."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.conformance.frameworks import FRAMEWORKS
+from tests.conformance.frameworks import (
+    FRAMEWORKS,
+    django_classes,
+    fastapi_threads,
+    flask_around,
+    rest_throttle,
+)
 from tests.conformance.playing import play
 from tests.conformance.services import Ask, Service, ServicePlayer
 from tests.conformance.vectors import FILES, Case, cases
@@ -12,11 +18,21 @@ from tests.conformance.vectors import FILES, Case, cases
 # What is random is about counting, which is the same for all frameworks.
 RANDOM = ("generated-one-caller", "generated-many-callers", "generated-edits")
 
+# Second ways of one framework, which differ in how a request is read and how long it lasts.
+SECOND = (django_classes, rest_throttle, fastapi_threads, flask_around)
+ABOUT_REQUESTS = ("concurrency-limit", "conditions", "cost", "endpoints", "identity", "request-guard", "switches")
 
-@pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda framework: framework.__name__)
-@pytest.mark.parametrize(
-    "file", [pytest.param(file, marks=pytest.mark.slow) if file in RANDOM else file for file in FILES]
-)
+
+def chosen() -> Iterator[object]:
+    """Every file with every framework; at once those that could differ, the rest among the slow tests."""
+    for framework in FRAMEWORKS:
+        for file in FILES:
+            slow = file in RANDOM or (framework in SECOND and file not in ABOUT_REQUESTS)
+            marks = [pytest.mark.slow] if slow else []
+            yield pytest.param(file, framework, marks=marks, id=f"{file}-{framework.__name__}")
+
+
+@pytest.mark.parametrize(("file", "framework"), list(chosen()))
 def test_the_framework_answers_as_the_vectors_say(file: str, framework: Callable[[Service], Ask]) -> None:
     assert {case.title: wrong for case in cases(file) if case.http and (wrong := played(case, framework))} == {}
 

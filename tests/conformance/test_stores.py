@@ -17,7 +17,7 @@ from tests.conformance.playing import ClientPlayer, Driven, play
 from tests.conformance.vectors import FILES, Case, cases
 from tests.conftest import DATABASES_PER_WORKER
 
-MORE = 400
+MORE = 150
 """Cases of each kind that are made for the slow test."""
 
 WAYS = ["memory", "memory-async", "redis", "redis-async", "django-redis", "django-redis-async"]
@@ -72,7 +72,15 @@ def asked(store: Store, clock: ManualClock, asynchronous: bool) -> Iterator[Way]
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_store_decides_as_the_vectors_say(file: str, way: Way) -> None:
-    assert {case.title: wrong for case in cases(file) if (wrong := play(case, way.player(case.mode)))} == {}
+    assert {case.title: wrong for case in cases(file) if (wrong := played(case, way))} == {}
+
+
+def played(case: Case, way: Way) -> list[str]:
+    player = way.player(case.mode)
+    try:
+        return play(case, player)
+    finally:
+        player.close()
 
 
 @pytest.mark.slow
@@ -80,4 +88,4 @@ def test_the_store_decides_as_the_vectors_say(file: str, way: Way) -> None:
 def test_the_store_decides_as_the_oracle_says_of_many_more(kind: str, way: Way) -> None:
     for number in range(MORE):
         case = Case("made", random_case(f"{kind} more {number}", size=3))
-        assert play(case, way.player(case.mode)) == [], case.data
+        assert played(case, way) == [], case.data
