@@ -25,6 +25,8 @@ from policy_client.stores.redis import RedisStore
 
 TASKS = 50
 COUNTED = 100
+BATCH = 100
+HOT = USERS[:10]
 PATIENT = 2_000
 """Milliseconds that our store may wait: a stall of the machine shall not make it fail open, which would be cheaper."""
 
@@ -55,7 +57,29 @@ def contenders(count: int, url: str) -> list[Contender]:
     ]
 
 
-def commands(url: str, work: Callable[[Any], Any], arguments: list[Any]) -> str:
+def batch_contenders(url: str) -> list[Contender]:
+    """One fixed window and few callers, who call all the time: theirs is taken from Redis in lots of 100."""
+    store = RedisStore(url, timeout_ms=PATIENT)
+    # Of a limit that is not reached however many calls a turn has.
+    hot = client(store, 1, algorithm="fixed_window", limit=10**9, batch=BATCH)
+    work: list[tuple[str, str, Callable[[Any], Any], list[Any]]] = [
+        ("EVALSHA of a GCRA through redis-py", "floor", gcra(1, url), HOT),
+        *((name, "peer", hit, HOT) for name, hit in redis_peers(1, url)),
+        ("the decision alone", "ours", bare(hot), calls()[: len(HOT)]),
+        ("client.decide", "ours", hot.decide, calls()[: len(HOT)]),
+    ]
+    return [
+        Contender(
+            name,
+            role,
+            turn(do, arguments, time.perf_counter),
+            commands(url, do, arguments, 100 * COUNTED if role == "ours" else COUNTED),
+        )
+        for name, role, do, arguments in work
+    ]
+
+
+def commands(url: str, work: Callable[[Any], Any], arguments: list[Any], counted: int = COUNTED) -> str:
     """Commands per decision that Redis was sent (what scripts call is not counted)."""
     work(arguments[0])
     with redis.Redis.from_url(url) as watched:
@@ -74,13 +98,13 @@ def commands(url: str, work: Callable[[Any], Any], arguments: list[Any]) -> str:
         watcher = threading.Thread(target=watch)
         watcher.start()
         ready.wait()
-        for argument in islice(cycle(arguments), COUNTED):
+        for argument in islice(cycle(arguments), counted):
             work(argument)
         with redis.Redis.from_url(url) as other:
             other.echo("bench-end")
         watcher.join()
     ours = [told for told in seen if not told.startswith(("CLIENT", "HELLO", "SELECT", "PING"))]
-    return f"{len(ours) / COUNTED:.2f} commands"
+    return f"{len(ours) / counted:.3f} commands"
 
 
 def gcra(count: int, url: str) -> Callable[[str], Any]:

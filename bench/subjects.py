@@ -20,10 +20,10 @@ ENDPOINT = "reports.export"
 
 
 def rules(
-    count: int, algorithm: str = "token_bucket", key: str = "user", limit: int = LIMIT
+    count: int, algorithm: str = "token_bucket", key: str = "user", limit: int = LIMIT, batch: int = 0
 ) -> dict[str, dict[str, Any]]:
     return {
-        f"per_{window}": {"key": [key], "limit": limit, "window": window, "algorithm": algorithm}
+        f"per_{window}": {"key": [key], "limit": limit, "window": window, "algorithm": algorithm, "batch": batch}
         for window in WINDOWS[:count]
     }
 
@@ -35,11 +35,12 @@ def client(
     algorithm: str = "token_bucket",
     key: str = "user",
     limit: int = LIMIT,
+    batch: int = 0,
     route: str = "",
     identify: Identify | None = None,
 ) -> PolicyClient:
     """A client as services have it, background thread and all, but with its bundle from memory."""
-    found = policy("" if route else ENDPOINT, route=route, **rules(count, algorithm, key, limit))
+    found = policy("" if route else ENDPOINT, route=route, **rules(count, algorithm, key, limit, batch))
     made = PolicyClient(BundleSource(bundle(found)), store, options=Options(), identify=identify)
     made.start()
     made.refresh()

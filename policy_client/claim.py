@@ -33,17 +33,23 @@ class Claim:
     The rest is for the decision alone: the policy's `entry`, the limits that are `asked`, one per take, the names of
     all rules that `judged`, and of shadow guards that `would_deny`; `settled` is what was decided before the store was
     asked, for this claim or (`settled_beside`) for the candidate's. `packed` is a store's: what it makes of a claim,
-    with itself before it, so that it is made but once; a copy has it from its `origin`.
+    with itself before it, so that it is made but once; a copy has it from its `origin`. `batched`: some take may be
+    served by a lot that this process has, and `local`: all of them. `in_lots` asks the store for lots, and `parts` are
+    claims for some of the takes of this one, by which those are.
     """
 
     __slots__ = (
         "asked",
+        "batched",
         "beside",
         "entry",
         "holder",
+        "in_lots",
         "judged",
+        "local",
         "origin",
         "packed",
+        "parts",
         "settled",
         "settled_beside",
         "slots",
@@ -65,6 +71,10 @@ class Claim:
         self.asked = asked
         self.judged = judged
         self.slots = any(counter.slots for counter, _ in takes)
+        self.batched = any(counter.batch for counter, _ in takes)
+        self.local = self.batched and all(counter.batch for counter, _ in takes)
+        self.in_lots = False
+        self.parts: dict[tuple[int, bool], Claim] = {}
         self.holder = b""
         self.beside: Claim | None = None
         self.settled: Any = None
@@ -78,6 +88,7 @@ class Claim:
         claim.takes, claim.entry, claim.asked, claim.judged = self.takes, self.entry, self.asked, self.judged
         claim.would_deny, claim.slots, claim.holder = self.would_deny, self.slots, self.holder
         claim.beside, claim.settled, claim.settled_beside = self.beside, self.settled, self.settled_beside
+        claim.batched, claim.local, claim.in_lots, claim.parts = self.batched, self.local, self.in_lots, self.parts
         claim.origin, claim.packed = self.origin or self, None
         return claim
 

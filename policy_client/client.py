@@ -28,6 +28,7 @@ from policy_client.snapshot import Snapshot
 from policy_client.source import Source, open_source
 from policy_client.status import Health, Status
 from policy_client.stores import Store, open_store
+from policy_client.stores.lots import in_lots
 from policy_client.telemetry import Counters, Reporter, by_rule, rfc3339
 from policy_client.version import __version__
 from policy_client.worker import Worker
@@ -59,7 +60,7 @@ class PolicyClient:
         self.framework = "python"
         self.proxies = TrustedProxies(options.trusted_proxies)
         self._off = source is None or options.mode is Mode.OFF
-        self._store = store
+        self._store = in_lots(store, None if clock is time.time else clock)
         self._clock = clock
         # Spans are measured by a clock that is never set, or by the one that a test moves.
         self._monotonic = time.monotonic if clock is time.time else clock

@@ -50,7 +50,8 @@ class Standing(NamedTuple):
 class Limit(NamedTuple):
     """The numbers of a rule that counts, for one call. `window` is in seconds: for slots the time after which one
     lapses, for a quota the length of its period, 0 for a month. `denial` is the detail of a denial by it, `quota` what
-    the header RateLimit-Policy says of it, `status` what a denied call is answered, `cost` what this call takes."""
+    the header RateLimit-Policy says of it, `status` what a denied call is answered, `cost` what this call takes,
+    `batch` how many calls a process takes from the store at once, 0 for each by itself."""
 
     name: str
     limit: int
@@ -62,6 +63,7 @@ class Limit(NamedTuple):
     quota: str = ""
     status: int = 429
     cost: int = 1
+    batch: int = 0
 
     def standing(self, used: int, at: int, now: int) -> Standing:
         """What `used` units at `at` mean, for which see Counter."""
@@ -117,11 +119,12 @@ class Counter:
     A counter is kept in units, of which a call takes `charge` and `ceiling` can be used: calls times window for a token
     bucket, from which `limit` units leak per µs, else calls. `window` is in µs. `family` is the text that all keys of
     this rule begin with, and `group` one that all rules of an entry share. `bucket` and `fixed` spare the hot path a
-    look at `algorithm`.
+    look at `algorithm`. `batch` is 0 in shadow, where each call asks the store.
     """
 
     __slots__ = (
         "algorithm",
+        "batch",
         "bucket",
         "ceiling",
         "charge",
@@ -142,6 +145,7 @@ class Counter:
         self.bucket = limit.algorithm is Algorithm.TOKEN_BUCKET
         self.fixed = limit.algorithm is Algorithm.FIXED_WINDOW
         self.enforced = limit.enforced
+        self.batch = limit.batch if limit.enforced else 0
         self.window = limit.window * SECOND
         self.cost = limit.cost
         self.charge = limit.cost * self.window if self.bucket else limit.cost
@@ -152,3 +156,9 @@ class Counter:
     @property
     def slots(self) -> bool:
         return self.algorithm is Algorithm.SLOTS
+
+    def ends(self, at: int) -> int:
+        """The moment at which the window or period of this number ends."""
+        if self.fixed:
+            return (at + 1) * self.window
+        return start_of(self.algorithm.period, at + 1)

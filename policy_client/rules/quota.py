@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from policy_client.errors import Errors
 from policy_client.fields import Part, choice, integer
 from policy_client.limit import Algorithm, Limit
+from policy_client.rules.batch import batch_field, check_batch, lots
 from policy_client.rules.keyed import MAX_LIMIT, NO_ZERO, Keyed, check_cost
 from policy_client.rules.rate_limit import costs
 from policy_client.rules.wording import each, plural
@@ -64,12 +65,13 @@ class Quota(Keyed):
     failure_mode: str = choice(
         {"local": "Local", "open": "Open", "closed": "Closed"}, label="Failure mode", default="open", part=Part.FIXED
     )
-    batch: int = integer(0, MAX_LIMIT, label="Batch", unit="calls", default=0, part=Part.FIXED)
+    batch: int = batch_field()
     counter_epoch: int = integer(0, 10**9, label="Counter epoch", default=0, part=Part.RELEASE)
 
     @classmethod
     def complete(cls, values: dict[str, Any], path: str, errors: Errors) -> dict[str, Any]:
         check_cost(values["cost"], values["limit"], "limit", path, errors)
+        check_batch(values, "", path, errors)
         return values
 
     def numbers(self, *, enforced: bool) -> Limit:
@@ -84,6 +86,7 @@ class Quota(Keyed):
             denial=f"More than {plural(self.limit, 'call')} per {self.period}: {self.name} is used up.",
             quota=f'"{self.name}";q={self.limit}' + (f";w={length}" if length else ""),
             cost=self.cost,
+            batch=self.batch,
         )
 
     def epoch(self) -> int:
@@ -97,5 +100,5 @@ class Quota(Keyed):
         return (
             f"{each(self.key)} may {'make' if self.cost == 1 else 'use'} {plural(self.limit, noun)} per calendar "
             f"{self.period}; the count starts anew {_ANEW[self.period]} at 00:00 UTC, so at most {2 * self.limit:,} "
-            f"pass in any {self.period}, however it lies.{costs(self.cost)}{self.missing()}"
+            f"pass in any {self.period}, however it lies.{costs(self.cost)}{lots(self.batch)}{self.missing()}"
         )

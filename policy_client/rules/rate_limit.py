@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from policy_client.errors import Errors, path_join
 from policy_client.fields import Part, choice, integer
 from policy_client.limit import Algorithm, Limit
+from policy_client.rules.batch import batch_field, check_batch, lots
 from policy_client.rules.keyed import MAX_LIMIT, NO_ZERO, Keyed, check_cost
 from policy_client.rules.wording import duration, each, plural
 
@@ -86,12 +87,13 @@ class RateLimit(Keyed):
     failure_mode: str = choice(
         {"local": "Local", "open": "Open", "closed": "Closed"}, label="Failure mode", default="local", part=Part.FIXED
     )
-    batch: int = integer(0, MAX_LIMIT, label="Batch", unit="calls", default=0, part=Part.FIXED)
+    batch: int = batch_field()
     counter_epoch: int = integer(0, 10**9, label="Counter epoch", default=0, part=Part.RELEASE)
 
     @classmethod
     def complete(cls, values: dict[str, Any], path: str, errors: Errors) -> dict[str, Any]:
         limit, burst, algorithm = values["limit"], values["burst"], values["algorithm"]
+        check_batch(values, "" if algorithm == FIXED_WINDOW else algorithm.replace("_", " "), path, errors)
         if algorithm == TOKEN_BUCKET:
             burst = limit if burst is None else burst
             check_cost(values["cost"], burst, "burst" if burst != limit else "limit", path, errors)
@@ -122,6 +124,7 @@ class RateLimit(Keyed):
             denial=f"More than {plural(self.limit, 'call')} per {duration(self.window)}: {self.name} is used up.",
             quota=f'"{self.name}";q={self.limit};w={self.window}',
             cost=self.cost,
+            batch=self.batch,
         )
 
     def epoch(self) -> int:
@@ -146,7 +149,7 @@ class RateLimit(Keyed):
                 f"per {window}: up to {self.capacity:,} at once, then one every "
                 f"{duration(self.window / self.limit)}; at most {self.limit + self.capacity:,} in any {window}."
             )
-        return f"{may} {what}{costs(self.cost)}{self.missing()}"
+        return f"{may} {what}{costs(self.cost)}{lots(self.batch)}{self.missing()}"
 
 
 def costs(cost: int) -> str:

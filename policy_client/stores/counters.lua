@@ -2,7 +2,7 @@
 --
 -- KEYS[i]       the counter of the i-th take
 -- ARGV[1]       the time in microseconds since the epoch, or "" for this server's clock
--- ARGV[1 + i]   algorithm, limit, window in microseconds, burst, cost, set: six little-endian doubles
+-- ARGV[1 + i]   algorithm, limit, window in microseconds, burst, cost, set, lot: seven little-endian doubles
 -- ARGV[2 + #KEYS]  whose the slots are, if there are any
 --
 -- The sets are decided apart: of 0 and 1 (the candidate's: 2 and 3) the odd ones are enforced and charged all or none,
@@ -13,6 +13,9 @@
 -- moment; a window or period as calls, 0 and its number; a sliding log (a list of moments) is told as calls, 0 and the
 -- moment from which on enough has left it; slots (a sorted set of holders by the moment they lapse) as their number, 0
 -- and the time. None of that depends on the limit.
+--
+-- Of a window or period a call may take a whole `lot` at once, or what is left of the limit, but never less than its
+-- cost. What it took beyond its cost is told instead of the 0, and is not among the calls that are told.
 --
 -- Lua has doubles alone, which are exact for integers below 2^53 = 9.007e15. Everything here stays below: a time is
 -- 1.8e15, a window at most 2.7e12, a limit at most 1e9. What leaks in a time is limit * time / window, whose product
@@ -189,7 +192,7 @@ end
 
 local takes, charge = {}, {true, true}
 for index, key in ipairs(KEYS) do
-  local algorithm, limit, window, burst, cost, set = struct.unpack("<dddddd", ARGV[1 + index])
+  local algorithm, limit, window, burst, cost, set, lot = struct.unpack("<ddddddd", ARGV[1 + index])
   local value, calls, part, at
   if algorithm == BUCKET then
     value = redis.call("GET", key)
@@ -207,7 +210,7 @@ for index, key in ipairs(KEYS) do
   if fmod(set, 2) == 1 and not ok then
     charge[beside] = false
   end
-  takes[index] = {ok, calls, part, at, algorithm, limit, window, cost, beside, value}
+  takes[index] = {ok, calls, part, at, algorithm, limit, window, cost, beside, lot, value}
 end
 
 local function left_of(algorithm, calls, part, at, limit, window)
@@ -251,10 +254,12 @@ end
 
 local answer = {now}
 for index, key in ipairs(KEYS) do
-  local ok, calls, part, at, algorithm, limit, window, cost, beside, value = unpack(takes[index], 1, 10)
+  local ok, calls, part, at, algorithm, limit, window, cost, beside, lot, value = unpack(takes[index], 1, 11)
   if ok and charge[beside] then
+    local more = lot > cost and math.min(lot, limit - calls) - cost or 0
     calls = calls + cost
-    write(key, calls, part, at, algorithm, limit, window, cost)
+    write(key, calls + more, part, at, algorithm, limit, window, cost)
+    part = part + more
   else
     look_after(key, calls, part, at, algorithm, limit, window, value)
   end

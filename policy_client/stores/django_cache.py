@@ -58,7 +58,11 @@ class DjangoRedisStore:
 
     def take(self, claim: Claim) -> Usage:
         """Charge the claim, all or nothing. Raises StoreFailed."""
-        return usage_of(claim, self._run(COUNTERS, self._script.keys(claim), self._script.arguments(claim)))
+        return usage_of(claim, self.exchange(claim))
+
+    def exchange(self, claim: Claim) -> Any:
+        """The script's own answer to a claim. Raises StoreFailed."""
+        return self._run(COUNTERS, self._script.keys(claim), self._script.arguments(claim))
 
     def renew(self, slots: Slots) -> bool:
         """Hold the slots for another `slot_ttl`; says whether all are held. Raises StoreFailed."""
@@ -83,6 +87,9 @@ class DjangoRedisStore:
 
     async def atake(self, claim: Claim) -> Usage:
         return await asyncio.to_thread(self.take, claim)
+
+    async def aexchange(self, claim: Claim) -> Any:
+        return await asyncio.to_thread(self.exchange, claim)
 
     async def arenew(self, slots: Slots) -> bool:
         return await asyncio.to_thread(self.renew, slots)

@@ -67,6 +67,13 @@ class RedisStore:
         """The same without blocking the event loop; calls of one turn of the loop share a trip."""
         return usage_of(claim, await self._arun(self._command(claim)))
 
+    def exchange(self, claim: Claim) -> Any:
+        """The script's own answer to a claim. Raises StoreFailed."""
+        return self._run(self._command(claim))
+
+    async def aexchange(self, claim: Claim) -> Any:
+        return await self._arun(self._command(claim))
+
     def renew(self, slots: Slots) -> bool:
         """Hold the slots for another `slot_ttl`; says whether all are held. Raises StoreFailed."""
         return bool(self._run(self._slots(slots, b"renew")))

@@ -41,12 +41,13 @@ _MAX_PREPARED = 20_000
 
 class Prepared(NamedTuple):
     """What is the same for all calls of a counter: the beginning of its keys, the hash so far, the argument, and how
-    that differs where the counter is a candidate's."""
+    that differs where the counter is a candidate's, and where a lot is asked for."""
 
     prefix: bytes
     hashed: hashlib.blake2b
     argument: bytes
     beside: bytes
+    lot: bytes
 
 
 class Script:
@@ -78,7 +79,8 @@ class Script:
         return [self.key(take) for take in claim.every_take]
 
     def arguments(self, claim: Claim) -> list[bytes]:
-        own = [self.prepared(counter).argument for counter, _ in claim.takes]
+        prepared = [self.prepared(counter) for counter, _ in claim.takes]
+        own = [one.lot if claim.in_lots else one.argument for one in prepared]
         beside = [self.prepared(counter).beside for counter, _ in claim.beside.takes] if claim.beside else []
         return [self.time(), *own, *beside, *([claim.holder] if claim.holder else [])]
 
@@ -95,8 +97,9 @@ def _prepare(counter: Counter) -> Prepared:
     return Prepared(
         prefix=b"pc:{%s}:" % tag.encode(),
         hashed=hashlib.blake2b(_measured(counter.family), digest_size=16),
-        argument=struct.pack("<dddddd", *numbers, counter.enforced),
-        beside=struct.pack("<dddddd", *numbers, 2 + counter.enforced),
+        argument=struct.pack("<ddddddd", *numbers, counter.enforced, 0),
+        beside=struct.pack("<ddddddd", *numbers, 2 + counter.enforced, 0),
+        lot=struct.pack("<ddddddd", *numbers, counter.enforced, counter.batch),
     )
 
 

@@ -94,6 +94,14 @@ def test_saving_makes_revision_1_and_an_audit_event(alice):
     assert (event.actor, event.door, event.reason) == ("alice", "admin", "Exports stall the database.")
 
 
+def test_lots_are_typed_where_the_algorithm_has_them(alice):
+    refused = send(alice, ADD, **{**COMPLETE, "rules_0_batch": "5"})
+    assert "fixed windows and quotas" in str(refused.context["sheet"].rules[0].errors["batch"])
+    policy = create(alice, rules_0_batch="5", rules_0_algorithm="fixed_window")
+    assert policy.head.document()["rules"][0]["batch"] == 5
+    assert "lots of 5" in alice.get(f"/admin/policies/policy/{policy.pk}/change/").text
+
+
 def test_every_fault_stands_at_its_field_and_everything_typed_is_kept(alice):
     typed = {
         **COMPLETE,

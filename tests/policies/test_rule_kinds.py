@@ -56,6 +56,10 @@ def test_a_difference_tells_conditions_and_costs(catalogue: Catalogue) -> None:
     ]
 
 
+def test_a_difference_tells_lots(catalogue: Catalogue) -> None:
+    assert compared(quota(), to=[quota(batch=10)]) == [("-", "Batch: 0 calls"), ("+", "Batch: 10 calls")]
+
+
 def test_a_difference_tells_a_new_kind(catalogue: Catalogue) -> None:
     told = compared(rate_limit(), to=[rate_limit(), EVERY_KIND[4]])
     assert told == [
@@ -89,6 +93,7 @@ def test_a_difference_says_where_counters_start_anew(
         (rate_limit(), rate_limit(limit=20)),
         (rate_limit(), rate_limit(burst=20, cost=3, on_missing="skip")),
         (quota(), quota(limit=50)),
+        (quota(), quota(batch=10)),
         (EVERY_KIND[2], {**EVERY_KIND[2], "limit": 9, "slot_ttl": 5}),
         (rate_limit(), rate_limit(when=[{"method": ["GET"]}])),
     ],

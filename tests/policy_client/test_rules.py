@@ -1,7 +1,7 @@
 import pytest
 
 from policy_client.errors import Refused
-from policy_client.rules import KINDS, RateLimit, RequestGuard, parse_rule, parse_rules
+from policy_client.rules import KINDS, ConcurrencyLimit, RateLimit, RequestGuard, parse_rule, parse_rules
 
 PER_USER = {"kind": "rate_limit", "name": "per-user", "key": ["user"], "limit": 10, "window": 3600}
 QUOTA = {"kind": "quota", "name": "monthly", "key": ["tenant"], "limit": 10_000, "period": "month"}
@@ -152,6 +152,29 @@ def test_a_call_may_cost_as_much_as_there_ever_is_and_no_more():
     assert "at most 10,000, the limit" in errors_of({**QUOTA, "cost": 10_001})["rules.0.cost"][0]
 
 
+def test_lots_are_refused_where_there_are_none_saying_what_has_them():
+    for algorithm, name in (("token_bucket", "token bucket"), ("sliding_log", "sliding log")):
+        (message,) = errors_of({**PER_USER, "algorithm": algorithm, "batch": 5})["rules.0.batch"]
+        assert message == f"Only fixed windows and quotas are taken in lots; leave this 0 for a {name}."
+    fixed = {**PER_USER, "algorithm": "fixed_window"}
+    assert errors_of({**fixed, "batch": 11}) == {"rules.0.batch": ["Must be at most 10, the limit."]}
+    assert errors_of({**fixed, "cost": 4, "batch": 3}) == {
+        "rules.0.batch": ["Must be 0 or at least 4, the cost of a call."]
+    }
+    assert parse_rule({**fixed, "cost": 4, "batch": 4}).content()["batch"] == 4
+    assert "batch" not in ConcurrencyLimit.specs()
+
+
+@pytest.mark.parametrize("rule", [{**PER_USER, "algorithm": "fixed_window"}, QUOTA])
+def test_the_sentence_says_what_lots_come_to(rule):
+    before, after = parse_rule(rule).sentence(), parse_rule({**rule, "batch": 10}).sentence()
+    assert "lots" not in before
+    assert (
+        "Each process takes them in lots of 10; what it has not spent when the count starts anew, or when it dies, is "
+        "lost to the others: up to 10 fewer pass for each process, and never more."
+    ) in after
+
+
 @pytest.mark.parametrize(
     ("rule", "field", "value"),
     [
@@ -159,7 +182,8 @@ def test_a_call_may_cost_as_much_as_there_ever_is_and_no_more():
         (QUOTA, "period", "year"),
         (QUOTA, "period", 30),
         (QUOTA, "failure_mode", "local"),
-        (QUOTA, "batch", 10),
+        (QUOTA, "batch", 10_001),
+        (QUOTA, "batch", -1),
         (IN_FLIGHT, "limit", 0),
         (IN_FLIGHT, "limit", 10**6 + 1),
         (IN_FLIGHT, "slot_ttl", 0),
@@ -314,7 +338,7 @@ def test_every_editable_field_explains_itself():
     for kind in KINDS.values():
         assert next(iter(kind.specs())) == "name"
         assert list(kind.specs())[-1] == "when"
-        assert not set(kind.specs()) & {"mode", "rollout", "source", "batch"}
+        assert not set(kind.specs()) & {"mode", "rollout", "source"}
         for spec in kind.specs().values():
             assert spec.label
             assert spec.help
