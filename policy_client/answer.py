@@ -55,7 +55,7 @@ def headers(decision: Decision) -> Headers:
     for limit, (ok, used, at) in zip(decision.asked, decision.spent):  # noqa: B905 - it costs
         if limit.enforced:
             remaining, wait, reset = limit.standing(used, at, now)
-            if ok:
+            if ok or not limit.possible:
                 wait = reset
             state = f'"{limit.name}";r={remaining}'
             # Of slots nobody knows when the next one comes free.

@@ -65,12 +65,10 @@ class Claims:
         facts: Sequence[Any] = (subject,) if self._alone else subject
         takes: list[Take] = []
         asked: list[Limit] = []
-        absent: set[str] = set()
         for index, (counted, parts, when, inside) in enumerate(self._asked):
             own = [facts[position] for position in parts if facts[position] is not None]
             self._note(counted.rule, parts, facts)
             if len(own) < len(parts) or (when is not None and not facts[when]):
-                absent.add(counted.limit.name)
                 continue
             counter, limit = self._variant(index, inside is None or facts[inside], cost)
             takes.append((counter, (counted.family, *own)))
@@ -78,7 +76,8 @@ class Claims:
         if not takes:
             return None
         entry = self._entry
-        judged = tuple(name for name in entry.judged if name not in absent) if absent else entry.judged
+        whole = len(asked) == len(self._asked)
+        judged = entry.judged if whole else (*entry.judged[: len(entry.guards)], *(limit.name for limit in asked))
         return Claim(takes, entry, (), tuple(asked), judged)
 
     def _note(self, rule: Keyed, parts: tuple[int, ...], facts: Sequence[Any]) -> None:

@@ -167,7 +167,8 @@ def _judge(entry: Entry, call: Call) -> Claim | Decision:
         claim = claim.copy()
         claim.would_deny = would_deny
         if absent:
-            claim.judged = tuple(name for name in claim.judged if name not in absent)
+            guards = claim.judged[: len(entry.guards)]
+            claim.judged = (*(name for name in guards if name not in absent), *claim.judged[len(guards) :])
         if claim.slots:
             claim.holder = f"{_process}-{next(_serial)}".encode()
         return claim

@@ -223,8 +223,8 @@ class Plan:
             if not isinstance(rule, Keyed):
                 continue
             source = source_of(rule, policy.reference)
-            # A rule that cannot be replaced stands beside one of the same name.
-            apart = (source,) if names.count((rule.kind, rule.name)) > 1 else ()
+            # A rule that cannot be replaced may stand beside the policy's own one of the same name.
+            apart = (source,) if source != policy.reference and names.count((rule.kind, rule.name)) > 1 else ()
             kept = (rule.kind, rule.name, rule.epoch(), *rule.starts_anew(), *rule.key)
             limit = rule.numbers(enforced=rule.mode == "enforce" and not lowered)
             counted.append(Counted(rule, limit, group, joined(group, role, *apart, *kept), source))

@@ -151,14 +151,16 @@ class Running:
     def _outcome(self) -> Decision:
         """The decision with what came of it."""
         decision = self._decision
-        late = [bound for bound in (*self._bodies, *self._deadlines) if not bound.enforced and self._overstepped(bound)]
         told = self._cut or decision
+        bounds = (*self._bodies, *self._deadlines)
+        late = (bound.rule.name for bound in bounds if not bound.enforced and self._overstepped(bound))
         candidate = decision.candidate
         over = next((bound for bound in self._candidate if self._overstepped(bound)), None)
         if candidate is not None and over is not None and candidate.allowed:
             candidate = _denied(candidate, over)
         return told._replace(
-            would_deny=(*told.would_deny, *(bound.rule.name for bound in late)),
+            # A guard may have judged by Content-Length already.
+            would_deny=tuple(dict.fromkeys((*told.would_deny, *late))),
             judged=(*told.judged, *(bound.rule.name for bound in self._deadlines)),
             candidate=candidate,
             running=None,

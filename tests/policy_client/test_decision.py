@@ -12,6 +12,7 @@ from policy_client.stores.memory import MemoryStore
 from tests.policy_client.counting import (
     START,
     Clock,
+    allowed,
     bundle_of,
     call_of,
     claim_of,
@@ -357,3 +358,17 @@ def test_ids_are_unique_also_after_a_fork(store):
     os.close(reader)
     os.close(writer)
     assert theirs.partition("-")[0] not in {one.partition("-")[0] for one in ids}
+
+
+def test_a_rule_of_the_same_name_from_elsewhere_leaves_the_policys_own_counter_alone():
+    store = MemoryStore(clock=Clock())
+    own, foreign = limit(limit=5), limit(limit=9, source={"policy": "POL-0007", "scope": "organisation", "revision": 1})
+    assert allowed(plan_of(own), store, 3) == 3
+    both = plan_of(own, foreign)
+    assert [state.remaining for state in decide(both, store).limits] == [1, 8]
+
+
+def test_no_wait_is_told_for_a_cost_that_never_passes():
+    decision = decide(plan_of(limit(limit=5)), MemoryStore(clock=Clock()), call_of(cost=6))
+    assert (decision.status, decision.retry_after) == (429, None)
+    assert dict(headers(decision))["RateLimit"] == '"per-user";r=5;t=0'

@@ -1,10 +1,17 @@
 """What a service does not tell of its callers, or tells wrongly: calls are decided all the same, and it is told."""
 
+import asyncio
 from collections.abc import Iterator
 
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
-from policy_client import Call, Options
+from policy_client import Call, Options, PolicyDenied, protect
+from policy_client.asgi import PolicyMiddleware
 from policy_client.stores.memory import MemoryStore
 from policy_client.testing import BundleSource, DrivenClient, Policies, bundle, policy
 
@@ -76,3 +83,39 @@ def test_a_cost_that_the_service_says_takes_the_place_of_the_rules(policies):
     dear = policies.client.decide(Call(endpoint="export", tenant="acme", cost=6))
     assert (dear.status, dear.retry_after) == (429, None)
     assert "costs 6" in dear.detail
+
+
+def test_a_job_costs_what_its_arguments_say(policies):
+    policies.enforce("merge", shared={"key": [], "limit": 11, "window": 60})
+
+    @protect("merge", client=policies.client, cost=lambda call: len(call.attributes["report_ids"]))
+    def merge(report_ids, fast=False):
+        return len(report_ids)
+
+    assert merge([1, 2, 3, 4]) == merge(report_ids=[1, 2, 3, 4]) == 4
+    with pytest.raises(PolicyDenied) as denied:
+        merge([1, 2, 3, 4])
+    assert denied.value.decision.remaining == 3
+    assert merge([1, 2]) == 2
+    with pytest.raises(TypeError, match="nonsense"):
+        merge([1], nonsense=True)
+
+
+def test_a_request_costs_what_it_asks_for(policies):
+    policies.enforce("search", shared={"key": [], "limit": 10, "window": 60})
+
+    @protect("search", client=policies.client, cost=lambda call: int(call.query["limit"]))
+    async def search(request):
+        return PlainTextResponse("found")
+
+    async def ask(app, limit):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as caller:
+            return await caller.get(f"/search?limit={limit}")
+
+    routes = [Route("/search", search)]
+    for middleware in ([], [Middleware(PolicyMiddleware, client=policies.client)]):
+        app = Starlette(routes=routes, middleware=middleware)
+        assert asyncio.run(ask(app, 4)).headers["ratelimit"].startswith('"shared";r=')
+        assert asyncio.run(ask(app, 11)).status_code == 429
+    assert policies.client.decide(Call(endpoint="search", cost=3)).status == 429
+    assert policies.client.decide(Call(endpoint="search", cost=2)).allowed
