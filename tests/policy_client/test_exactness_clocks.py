@@ -64,15 +64,23 @@ def skewed(redis_url, service, seconds):
     )
 
 
+async def awaited(client, call):
+    decision = await client.adecide(call)
+    await client._store.aclose()
+    return decision
+
+
 def history(clients, way):
-    """What two workers are told in turn; every third call ends, and gives its slot back."""
-    told = []
+    """What two workers are told in turn; every third call ends, and gives its slot back. The others go on: a decision
+    that is dropped gives its slot back, too, but nobody knows when."""
+    told, running = [], []
     for number in range(60):
         client = clients[number % len(clients)]
         call = Call(endpoint="x", user="ab"[number % 3 % 2], cost=1 + number % 2)
-        decision = client.decide(call) if way == "sync" else asyncio.run(client.adecide(call))
+        decision = client.decide(call) if way == "sync" else asyncio.run(awaited(client, call))
         left = {state.rule: state.remaining for state in decision.limits}
         told.append((decision.outcome, decision.reason, decision.rule, decision.violated, left))
+        running.append(decision)
         if number % 3 == 0:
             decision.finish()
     return told
