@@ -15,7 +15,7 @@ import uvicorn
 
 from tests.policy_client.counting import until
 
-PATIENCE = 20.0
+PATIENCE = 10.0
 
 
 class _Uvicorn(uvicorn.Server):
@@ -68,10 +68,20 @@ def wsgi_server(app: Any) -> Iterator[int]:
             thread.join(PATIENCE)
 
 
+class _Kept(io.BufferedReader):
+    """What was read ahead belongs to the next answer."""
+
+    def makefile(self, mode: str) -> "_Kept":
+        return self
+
+    def close(self) -> None:
+        pass
+
+
 class Answer:
     """What came back: `whole` is False where the connection was cut before the end."""
 
-    def __init__(self, wire: socket.socket, method: str) -> None:
+    def __init__(self, wire: Any, method: str) -> None:
         response = http.client.HTTPResponse(wire, method=method)
         self.whole = True
         try:
@@ -88,6 +98,7 @@ class Wire:
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self._file = _Kept(socket.SocketIO(self.socket, "r"))
 
     def send(self, text: str | bytes) -> None:
         self.socket.sendall(text.encode("latin-1") if isinstance(text, str) else text)
@@ -99,11 +110,11 @@ class Wire:
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
     def answer(self, method: str = "GET") -> Answer:
-        return Answer(self.socket, method)
+        return Answer(self._file, method)
 
     def first(self, size: int = 1) -> bytes:
         """Some bytes of what comes."""
-        return self.socket.recv(size)
+        return self._file.read1(size)
 
     def hang_up(self) -> None:
         """Without a goodbye: what was not read yet makes it a reset."""

@@ -148,7 +148,7 @@ def test_a_body_is_counted_without_a_middleware(policies: Policies, place: str) 
 
 
 def test_a_body_that_fits_is_whole_and_lengths_cannot_lie(policies: Policies) -> None:
-    policies.enforce("thing", small=SMALL, one=SLOT)
+    policies.enforce("thing", small=SMALL, few={**SLOT, "limit": 4})
     with asgi_server(readers()) as port:
         with Wire(port) as wire:
             wire.request("POST", "/body", "Transfer-Encoding: chunked")
@@ -162,6 +162,7 @@ def test_a_body_that_fits_is_whole_and_lengths_cannot_lie(policies: Policies) ->
         with Wire(port) as wire:  # less than announced
             wire.request("POST", "/body", "Content-Length: 9")
             wire.send(b"x")
+            until(lambda: policies.client.keeper.held == 1)
             wire.hang_up()
         until(lambda: policies.client.keeper.held == 0)
         with Wire(port) as wire:  # several at once on one connection
