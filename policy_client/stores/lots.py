@@ -54,11 +54,13 @@ def in_lots(store: Store, clock: Callable[[], float] | None = None) -> Store:
 
 
 class _Flight(Future[str]):
-    """A question for lots that is under way; its result is what failed, or empty."""
+    """A question for lots that is under way; its result is what failed, or empty. If an interrupt left it behind, it is
+    given up at the moment `overdue`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None, now: int) -> None:
         super().__init__()
         self.loop = loop
+        self.overdue = now + int(LONGEST * SECOND)
         self.thread = threading.get_ident()
         self.set_running_or_notify_cancel()  # so that nobody who waits for it can cancel it
 
@@ -191,12 +193,13 @@ class LotStore:
             usage = denied(takes, lots, now)
             if usage is not None:
                 return usage
-            flights = [flight for place in places if (flight := self._flights.get(takes[place][1])) is not None]
+            found = [self._flights.get(takes[place][1]) for place in places]
+            flights = [flight for flight in found if flight is not None and now < flight.overdue]
             for flight in flights:
                 if patient and flight.ends_without(loop):
                     return flight
             # Where somebody fetches a lot who cannot be waited for, this call takes for itself alone.
-            return self._depart(claim, lots, places, now, None if flights else _Flight(loop))
+            return self._depart(claim, lots, places, now, None if flights else _Flight(loop, now))
 
     def _current(self, take: Take, now: int) -> Lot | None:
         lot = self._lots.get(take[1]) if take[0].batch else None
@@ -292,7 +295,7 @@ class LotStore:
         try:
             trouble = flight.result(LONGEST)
         except TimeoutError:
-            self._forget(flight)  # an interrupt may have left it behind
+            self._forget(flight)
         else:
             _heard(trouble)
 

@@ -476,6 +476,19 @@ def test_a_thread_does_not_wait_for_a_task_that_may_need_it(lots, trips):
     assert left(plan, lots) == {"per-user": 997}
 
 
+def test_a_fetch_that_an_interrupt_left_behind_is_given_up(own_redis, trips):
+    clock, plan = Clock(), plan_of(window(100, window=MONTH))
+    lots = LotStore(RedisStore(own_redis, timeout_ms=5000), clock=clock)
+    # An interrupt may come right here, before the store is asked.
+    lots._step(claim_of(plan), None, patient=True)
+    assert allowed(plan, lots, 5) == 5
+    assert trips() == 5
+    clock.advance(1)
+    assert allowed(plan, lots, 5) == 5
+    assert trips() == 1
+    lots.close()
+
+
 def test_what_a_killed_process_has_taken_is_lost_and_no_more(lots):
     plan = plan_of(window(100, window=MONTH))
     child = os.fork()
