@@ -34,12 +34,8 @@ class AsgiVisit(Visit):
     the path that it matches, where no router says what the route is.
     """
 
-    __slots__ = ("blind", "matched")
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.blind = False
-        self.matched: tuple[str, str] | None = None
+    blind = False
+    matched: tuple[str, str] | None = None
 
     def route(self) -> str | None:
         return None

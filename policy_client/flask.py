@@ -74,7 +74,10 @@ class FlaskVisit(WsgiVisit):
     `named` the endpoint's name, if it has one. `tally` knows how much of the body was read before the decision.
     """
 
-    __slots__ = ("asked", "named", "owner", "tally", "template")
+    asked: Request | None = None
+    named: str | None = None
+    template: str | None = None
+    tally: Tally | None = None
 
     def __init__(
         self,
@@ -85,10 +88,6 @@ class FlaskVisit(WsgiVisit):
     ) -> None:
         super().__init__(environ, client, identify)
         self.owner = owner
-        self.asked: Request | None = None
-        self.named: str | None = None
-        self.template: str | None = None
-        self.tally: Tally | None = None
 
     def tally_body(self) -> None:
         """What runs before the view may read the body; count it."""

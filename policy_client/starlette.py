@@ -37,12 +37,8 @@ class StarletteVisit(AsgiVisit):
     """A request that a router of Starlette or FastAPI gives to a route; `template` is that route's. `asked` is the
     view's own request, where there is no middleware."""
 
-    __slots__ = ("asked", "template")
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.template: str | None = None
-        self.asked: HTTPConnection | None = None
+    template: str | None = None
+    asked: HTTPConnection | None = None
 
     def route(self) -> str | None:
         return self.template

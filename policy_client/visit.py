@@ -41,18 +41,18 @@ class Visit:
     view returns something that is no response. `cost` is what the service says that the request costs.
     """
 
-    __slots__ = ("client", "cost", "decision", "entered", "identify", "merged", "method", "request", "skipped")
+    # Defaults of the class, not slots: most requests change none of them, and one is made per request.
+    decision: Decision | None = None
+    entered = False
+    skipped = False
+    merged: Any = None
+    cost: Cost | None = None
 
     def __init__(self, request: Any, method: str, client: "PolicyClient", identify: Identify | None = None) -> None:
         self.request = request
         self.method = method
         self.client = client
         self.identify = identify or client.identify
-        self.decision: Decision | None = None
-        self.entered = False
-        self.skipped = False
-        self.merged: Any = None
-        self.cost: Cost | None = None
 
     @property
     def settled(self) -> bool:

@@ -26,12 +26,11 @@ class WsgiVisit(Visit):
     `matched` is the template of a policy and the path that it matches, where no router says what the route is.
     """
 
-    __slots__ = ("matched", "path")
+    matched: tuple[str, str] | None = None
 
     def __init__(self, environ: Environ, client: PolicyClient, identify: Identify | None = None) -> None:
         super().__init__(environ, environ.get("REQUEST_METHOD", "GET").upper(), client, identify)
         self.path: str = environ.get("PATH_INFO", "")
-        self.matched: tuple[str, str] | None = None
 
     def decide(self, ask: Ask) -> Decision:
         decision = super().decide(ask)

@@ -35,15 +35,14 @@ class DjangoVisit(Visit):
     can stop.
     """
 
-    __slots__ = ("deferred", "name", "rest", "threaded", "timer")
+    rest: Any = None
+    deferred = False
+    name: str | None = None
+    timer: asyncio.Timeout | None = None
+    threaded = False
 
     def __init__(self, request: HttpRequest, client: PolicyClient) -> None:
         super().__init__(request, request.method or "", client)
-        self.rest: Any = None
-        self.deferred = False
-        self.name: str | None = None
-        self.timer: asyncio.Timeout | None = None
-        self.threaded = False
 
     def route(self) -> str | None:
         match = self.request.resolver_match
@@ -136,9 +135,11 @@ class DjangoVisit(Visit):
 
     def grant(self, response: Any) -> Any:
         if isinstance(response, HttpResponseBase):
-            told = response.headers
+            # What we tell is ASCII, because a bundle's names are. Django would convert it all the same, which takes
+            # longer than the decision; it has no public way around that.
+            known = response.headers._store
             for name, value in self.headers():
-                told[name] = value
+                known[name.lower()] = (name, value)
         return response
 
 
