@@ -6,10 +6,8 @@ their router is decided by path, against the routes that the policies name.
 
 import asyncio
 import functools
-import sys
 from collections.abc import MutableMapping
 from contextvars import Token
-from importlib import import_module
 from typing import Any
 
 from policy_client.answer import Headers
@@ -17,6 +15,7 @@ from policy_client.asgi_run import App, AsgiRun, Message, Receive, Send
 from policy_client.call import Call, Identify
 from policy_client.client import PolicyClient
 from policy_client.default import process_client
+from policy_client.frameworks import in_use
 from policy_client.plan import Entry
 from policy_client.request_parts import read_body_headers, read_cookies, read_query
 from policy_client.routes import path_values
@@ -71,8 +70,8 @@ class PolicyMiddleware:
         self.client = client or process_client()
         self.identify = identify
         self._visit: type[AsgiVisit] = AsgiVisit
-        if "starlette.routing" in sys.modules:
-            adapter = import_module("policy_client.starlette")
+        adapter = in_use("starlette.routing")
+        if adapter is not None:
             adapter.hook_routing()
             self.client.runs_in(adapter.framework())
             self._visit = adapter.StarletteVisit

@@ -1,12 +1,11 @@
 """The client that is asked where none was given: the installed one, Django's, else one from the environment."""
 
-import importlib
 import logging
-import sys
 import threading
 
 from policy_client.client import PolicyClient
 from policy_client.errors import Misconfigured
+from policy_client.frameworks import in_use
 from policy_client.options import Options
 from policy_client.stores.memory import MemoryStore
 
@@ -64,8 +63,6 @@ def _keep(client: PolicyClient) -> PolicyClient:
 
 
 def _make() -> PolicyClient:
-    if "django.conf" in sys.modules:
-        client: PolicyClient | None = importlib.import_module("policy_client.django").client_from_settings()
-        if client is not None:
-            return client
-    return PolicyClient.from_env()
+    django = in_use("django.conf")
+    made: PolicyClient | None = None if django is None else django.client_from_settings()
+    return PolicyClient.from_env() if made is None else made

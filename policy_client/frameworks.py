@@ -1,4 +1,4 @@
-"""Which adapter knows a request, by the request's class, without importing a framework that is not there."""
+"""Which adapter knows a request, by the request's class, or a framework, without importing one that is not there."""
 
 import importlib
 import sys
@@ -16,6 +16,19 @@ ADAPTERS = {
     ("starlette.requests", "HTTPConnection"): "policy_client.starlette",
     ("flask.wrappers", "Request"): "policy_client.flask",
 }
+
+
+# What is loaded where a framework is in use, and who adapts it.
+IN_USE = {
+    "django.conf": "policy_client.django",
+    "starlette.routing": "policy_client.starlette",
+    "flask": "policy_client.flask",
+}
+
+
+def in_use(framework: str) -> Any | None:
+    """The adapter of the framework to which this module belongs, None where nobody has loaded it."""
+    return importlib.import_module(IN_USE[framework]) if framework in sys.modules else None
 
 
 class Adapter(Protocol):

@@ -2,9 +2,7 @@
 policies name; Flask after routing (see `policy_client.flask`).
 """
 
-import sys
 from collections.abc import Iterable
-from importlib import import_module
 from typing import Any
 
 from policy_client.body import CountedBody
@@ -12,6 +10,7 @@ from policy_client.call import Call, Identify
 from policy_client.client import PolicyClient
 from policy_client.decision import Decision
 from policy_client.default import process_client
+from policy_client.frameworks import in_use
 from policy_client.plan import Entry
 from policy_client.request_parts import read_body_headers, read_cookies, read_meta_headers, read_query
 from policy_client.routes import path_values
@@ -81,8 +80,8 @@ class PolicyMiddleware:
         self.identify = identify
         self._visit: type[WsgiVisit] = WsgiVisit
         self._routes = False
-        if "flask" in sys.modules:
-            adapter = import_module("policy_client.flask")
+        adapter = in_use("flask")
+        if adapter is not None:
             adapter.hook_routing()
             self.client.runs_in(adapter.framework())
             self._visit = adapter.FlaskVisit
