@@ -230,25 +230,20 @@ class PolicyClient:
         self._counters.record(decision, now)
 
     def release(self, slots: Slots) -> None:
-        """Give slots back, now; where the store does not answer, when it does again. Never raises."""
-        if self.keeper.drop(slots):
-            try:
-                self._store.release(slots)
-            except StoreFailed as failed:
-                self._health.store_failed(failed)
-                self.keeper.give_back(slots, soon=False)
+        """Give back slots that the keeper has dropped, now; where the store does not answer, when it does again."""
+        try:
+            self._store.release(slots)
+        except StoreFailed as failed:
+            self._health.store_failed(failed)
+            self.keeper.give_back(slots, soon=False)
 
     async def arelease(self, slots: Slots) -> None:
-        if self.keeper.drop(slots):
-            try:
-                await self._store.arelease(slots)
-            except StoreFailed as failed:
-                self._health.store_failed(failed)
-                self.keeper.give_back(slots, soon=False)
-            except asyncio.CancelledError:
-                # The event loop is being closed.
-                self.keeper.give_back(slots)
-                raise
+        """`release` for coroutines. Whoever cancels it gives them back in another way."""
+        try:
+            await self._store.arelease(slots)
+        except StoreFailed as failed:
+            self._health.store_failed(failed)
+            self.keeper.give_back(slots, soon=False)
 
     def cost_of(self, cost: Callable[[Call], int], call: Call) -> int | None:
         """What the service says that a call costs; None, and the trouble is told, where that is no cost."""

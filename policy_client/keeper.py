@@ -139,8 +139,14 @@ class Keeper:
         with self._lock:
             self._idle = 0
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="policy-client-slots", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="policy-client-slots", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    # Too many threads, or the process ends: slots lapse by themselves, and the next call tries again.
+                    logger.warning("slots are not renewed, because no thread can be started: %s", error)
+                    return
+                self._thread = thread
 
     def _over(self) -> bool:
         """Whether the thread is to end: there was nothing to do for a while."""

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import finalize
 
@@ -101,8 +102,9 @@ class Running:
         return not any(bound.enforced and self._read > bound.most for bound in self._bodies)
 
     def left(self) -> float | None:
-        """Seconds until the shortest enforced deadline, 0.0 if it has passed; None without one."""
-        if self._shortest is None:
+        """Seconds until the shortest enforced deadline, 0.0 if it has passed; None without one, and once the call is
+        over in time: what goes on in the background then has all the time it wants."""
+        if self._shortest is None or (self._over and self._cut is None):
             return None
         return max(0.0, self._started + self._shortest - self._clock())
 
@@ -125,17 +127,23 @@ class Running:
     def finish(self) -> None:
         """The last byte is out, or the caller is gone, or the call was cancelled."""
         slots = self._end()
-        if slots is not None:
+        if slots is not None and self._client.keeper.drop(slots):
             self._client.release(slots)
 
     async def afinish(self) -> None:
         """`finish` for coroutines. A task that is cancelled meanwhile gives its slots back all the same."""
         slots = self._end()
-        if slots is not None:
+        if slots is not None and self._client.keeper.drop(slots):
             release = asyncio.ensure_future(self._client.arelease(slots))
             _releasing.add(release)
-            release.add_done_callback(_releasing.discard)
+            release.add_done_callback(partial(self._released, slots))
             await asyncio.shield(release)
+
+    def _released(self, slots: Slots, release: asyncio.Future[None]) -> None:
+        _releasing.discard(release)
+        if release.cancelled():
+            # The event loop is being closed, perhaps before this has begun.
+            self._client.keeper.give_back(slots)
 
     def _end(self) -> Slots | None:
         if self._over:

@@ -433,3 +433,54 @@ def test_slots_are_renewed_as_often_as_the_shortest_needs() -> None:
     slots = Slots(claim.holder, claim.slots_held(MemoryStore().take(claim)))
     assert slots.seconds == 9
     assert [isinstance(counter, Counter) for counter, _ in slots.takes] == [True, True]
+
+
+def test_a_loop_that_is_closed_before_a_slot_is_on_its_way_back_leaves_none(store: Watched, clock: ManualClock) -> None:
+    client = client_of(store, clock)
+
+    async def late(turns: int, decision: Any) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await decision.afinish()
+
+    async def main(turns: int) -> None:
+        tasks.append(asyncio.ensure_future(late(turns, await client.adecide(CALL))))
+        await asyncio.sleep(0)
+
+    tasks: list[Any] = []
+    for turns in range(5):
+        asyncio.run(main(turns))
+        tasks.clear()
+        gc.collect()
+        client.keeper.tick(clock.now)
+        assert (turns, store.taken, client.keeper.held) == (turns, 0, 0)
+
+
+def test_slots_are_held_without_renewal_where_no_thread_can_be_started(
+    store: Watched, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    client = DrivenClient(BundleSource(bundle(policy("x", in_flight=IN_FLIGHT))), store, clock=clock)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        decision = client.decide(CALL)
+        assert (decision.reason, store.taken) == ("within_limits", 1)
+        store.down = True
+        decision.finish()
+        store.down = False
+    before = set(threading.enumerate())
+    client.decide(CALL).finish()
+    assert {thread.name for thread in set(threading.enumerate()) - before} == {"policy-client-slots"}
+    client.close()
+
+
+def test_what_goes_on_after_the_end_has_no_deadline(store: Watched, clock: ManualClock) -> None:
+    client = client_of(store, clock, two_seconds={"kind": "deadline", "seconds": 2})
+    running = client.decide(CALL).running
+    clock.advance(1)
+    assert running.left() == 1
+    running.finish()
+    clock.advance(5)
+    assert running.left() is None
