@@ -118,12 +118,22 @@ class DjangoVisit(Visit):
             response.headers[name] = value
         return response
 
+    def answered(self, response: Any) -> Any:
+        """Under ASGI a thread is not told that its caller has gone meanwhile, and then nobody closes its answer."""
+        told = super().answered(response)
+        if hasattr(self.request, "scope") and not getattr(told, "streaming", False):
+            self.finish()
+        return told
+
     def follow(self, response: Any) -> bool:
         """Django closes the request when the server is done with its answer; `hold` has asked for that. What remains
         is a stream, which is cut at the deadline, and under ASGI is not closed when it fails."""
         if not isinstance(response, HttpResponseBase):
             return False
         running = self.running
+        if not response.streaming:
+            # Nothing protected is called any more; and where the server drops this answer, nobody closes anything.
+            vars(self.request).pop(KEY, None)
         if running is None or not response.streaming:
             return True
         stream: Any = response
