@@ -43,11 +43,11 @@ class AsgiVisit(Visit):
         scope = self.request
         wants = entry.wanted
         call.path = scope.get("path", "")
-        if wants.headers or wants.cookies or entry.guards or (wants.ip and self.client.proxies):
+        if wants.headers or wants.cookies or (wants.ip and self.client.proxies):
             call.headers = read_headers(scope)
             if wants.cookies:
                 call.cookies = read_cookies(call.headers.get("cookie", ""))
-            if entry.guards:
+            if wants.body:
                 read_body_headers(call, call.headers)
         if wants.ip:
             remote = (scope.get("client") or (None,))[0]

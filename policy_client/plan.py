@@ -43,11 +43,11 @@ class Judge(NamedTuple, Generic[R]):
 class Entry:
     """The policy of an endpoint, ready for calls; also what stands for "no policy" and "unknown endpoint".
 
-    `needs` has the parts of a call that are looked at ("user", "ip", "header:x-client", "authenticated", …), so that
-    an adapter need not find out the others; `wanted` is the same by kind. `reason` is why a call passes that has
-    nothing to count. `late`: some rule judges while the call runs. `candidate` is the entry of the revision that is
-    decided beside this one, and `plain` says that there is neither. `quick`: there is nothing to look at before the
-    limits. `had` and `lacked` are the parts of identities that calls were found to have or not.
+    `needs` has the parts of a call that are looked at ("user", "ip", "header:x-client", "body", …), by its own rules or
+    the candidate's, so that an adapter need not find out the others; `wanted` is the same by kind. `reason` is why a
+    call passes that has nothing to count. `late`: some rule judges while the call runs. `candidate` is the entry of the
+    revision that is decided beside this one, and `plain` says that there is neither. `quick`: there is nothing to look
+    at before the limits. `had` and `lacked` are the parts of identities that calls were found to have or not.
 
     `claim(subject(call))` is what a call asks of the store, None if no limit applies to it.
     """
@@ -258,15 +258,7 @@ def source_of(rule: Rule, reference: str | None) -> str:
 def _needs(rules: Iterable[Rule]) -> frozenset[str]:
     needs: set[str] = set()
     for rule in rules:
-        needs.update(*(condition.needs for condition in rule.when))
+        needs.update(rule.looks_at(), *(condition.needs for condition in rule.when))
         if rule.rollout < 100 and rule.mode == "enforce":
             needs.update(ROLLOUT_NEEDS)
-        if isinstance(rule, Keyed):
-            needs.update(rule.key)
-            if rule.key and rule.on_missing == "ip":
-                needs.add("ip")
-        elif isinstance(rule, RequestGuard):
-            if rule.require_authenticated:
-                needs.update(("user", "authenticated"))
-            needs.update(f"header:{name}" for name in rule.required_headers)
     return frozenset(needs)

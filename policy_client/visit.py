@@ -28,7 +28,7 @@ NOBODY = Identity()
 
 EVERYTHING = Entry(version=0, switches=())
 """Stands for an entry that looks at every part of a request, but not at who calls."""
-EVERYTHING.wanted = Wanted.of(frozenset(("ip", "header", "query", "cookie", "path")))
+EVERYTHING.wanted = Wanted.of(frozenset(("ip", "header", "body", "query", "cookie", "path")))
 
 current: ContextVar["Visit | None"] = ContextVar("policy_client_visit", default=None)
 """The request that is being answered: protected functions that a view calls are on its caller's account."""
@@ -163,7 +163,7 @@ class Visit:
             call.endpoint = ask
             call.route = self.route() if ask is None else None
             entry = client.entry_for(ask, self.method, call.route)
-        if entry is not None and (entry.needs or entry.guards):
+        if entry is not None and entry.needs:
             self.describe(call, entry)
         if cost is not None and entry is not None:
             call.cost = self._cost(call, cost, client)

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 class Wanted(NamedTuple):
     """`who`: anything that `identify` or the framework's user could tell, of which `user` and `authenticated` are
-    parts."""
+    parts. `body`: what the headers say of it, so `headers` are wanted with it."""
 
     who: bool
     user: bool
     authenticated: bool
     ip: bool
+    body: bool
     headers: bool
     query: bool
     cookies: bool
@@ -27,7 +28,8 @@ class Wanted(NamedTuple):
             user="user" in kinds,
             authenticated="authenticated" in kinds,
             ip="ip" in kinds,
-            headers="header" in kinds,
+            body="body" in kinds,
+            headers=not kinds.isdisjoint(("header", "body")),
             query="query" in kinds,
             cookies="cookie" in kinds,
             path_params="path" in kinds,

@@ -53,9 +53,9 @@ class WsgiVisit(Visit):
         environ = self.request
         wants = entry.wanted
         call.path = decoded(environ.get("PATH_INFO", ""))
-        if wants.headers or entry.guards:
+        if wants.headers:
             call.headers = read_meta_headers(environ)
-            if entry.guards:
+            if wants.body:
                 read_body_headers(call, call.headers)
         if wants.ip:
             call.ip = self.client.proxies.client(environ.get("REMOTE_ADDR"), environ.get("HTTP_X_FORWARDED_FOR"))

@@ -52,9 +52,9 @@ class DjangoVisit(Visit):
         meta = self.request.META
         wants = entry.wanted
         call.path = self.request.path_info
-        if wants.headers or entry.guards:
+        if wants.headers:
             call.headers = read_meta_headers(meta)
-            if entry.guards:
+            if wants.body:
                 read_body_headers(call, call.headers)
         if wants.ip:
             call.ip = self.client.proxies.client(meta.get("REMOTE_ADDR"), meta.get("HTTP_X_FORWARDED_FOR"))

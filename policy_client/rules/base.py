@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -102,6 +102,11 @@ class Rule:
     def applies(self, call: Call) -> bool:
         """Whether all conditions hold; a rule that does not apply is as if it were not there."""
         return all(condition.holds(call) for condition in self.when)
+
+    def looks_at(self) -> Iterable[str]:
+        """The parts of a call that this rule needs beside those of its conditions: "user", "ip", "header:x-client",
+        "authenticated", or "body" for what the headers say of that."""
+        return ()
 
     def sentence(self) -> str:
         """What the rule does, and for which calls, in plain English."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -65,6 +66,9 @@ class Keyed(Rule):
         help="For example a call of somebody who is not logged in, where the rule counts per user.",
         default="ip",
     )
+
+    def looks_at(self) -> Iterable[str]:
+        return (*self.key, "ip") if self.key and self.on_missing == "ip" else self.key
 
     def numbers(self, *, enforced: bool) -> Limit:
         """What the decision and the stores need to know of this rule."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -82,6 +83,10 @@ class RequestGuard(Rule):
         if not any(values[name] for name in asked):
             errors[path] = ["A guard must ask for something: " + ", ".join(asked) + "."]
         return values
+
+    def looks_at(self) -> Iterable[str]:
+        who = ("user", "authenticated") if self.require_authenticated else ()
+        return ("body", *who, *(f"header:{name}" for name in self.required_headers))
 
     def violation(self, call: Call) -> Violation | None:  # noqa: PLR0911 - one for each thing that is asked
         """The first thing about `call` that this guard refuses: method, authentication, headers, type, size.

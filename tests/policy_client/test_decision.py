@@ -192,7 +192,7 @@ def test_the_rest_of_a_service_is_counted_per_endpoint(store):
 def test_an_entry_says_what_it_needs_to_know():
     plan = plan_of(limit(key=["tenant", "header:x"]), guard(require_authenticated=True, required_headers=["y"]))
     needs = plan.entry_for("export").needs
-    assert needs == {"tenant", "header:x", "ip", "user", "authenticated", "header:y"}
+    assert needs == {"tenant", "header:x", "ip", "user", "authenticated", "header:y", "body"}
     assert plan.entry_for("unknown").needs == frozenset()
     assert plan_of(limit(key=["user"], on_missing="skip")).entry_for("export").needs == {"user"}
 

@@ -23,7 +23,7 @@ from policy_client import Call
 from policy_client.asgi import PolicyMiddleware
 from policy_client.django.throttling import PolicyThrottle
 from policy_client.flask import Policies as FlaskPolicies
-from policy_client.testing import Policies, in_force
+from policy_client.testing import Policies, bundle, in_force, policy
 from policy_client.wsgi import PolicyMiddleware as WsgiMiddleware
 
 OURS = ("ratelimit", "ratelimit-policy", "retry-after", "cache-control", "www-authenticate", "allow", "accept")
@@ -250,3 +250,17 @@ def test_every_framework_gives_the_same_answers(kind: str, method: str) -> None:
         assert statuses == [200] * 4
     else:
         assert statuses == [denied[kind]] * 4
+
+
+@pytest.mark.parametrize("ask", FRAMEWORKS)
+def test_a_candidates_guard_sees_the_body_where_the_policy_in_force_has_no_guard(ask: Any) -> None:
+    entry = policy("", route="/things/{n}/", shared={"key": [], "limit": 9, "window": 60})
+    guard = {"kind": "request_guard", "name": "type", "content_types": ["application/json"]}
+    entry["candidate"] = {"revision": 2, "rules": [guard]}
+    WORK[:] = []
+    with in_force() as policies:
+        policies._source.put(bundle(entry))
+        policies.client.refresh()
+        assert ask("POST")[0] == 200
+        counts = [one for batch in batches(policies) for one in batch["counts"]]
+        assert [one["denied"] for one in counts if one.get("role") == "candidate"] == [1, 1]

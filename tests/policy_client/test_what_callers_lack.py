@@ -112,6 +112,17 @@ def test_a_request_costs_what_it_asks_for(policies):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as caller:
             return await caller.get(f"/search?limit={limit}")
 
+    @protect("search", client=policies.client, cost=lambda call: call.content_length)
+    async def upload(request):
+        return PlainTextResponse("taken")
+
+    async def send(app):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as caller:
+            return await caller.post("/upload", content=b"four")
+
+    app = Starlette(routes=[Route("/upload", upload, methods=["POST"])])
+    assert asyncio.run(send(app)).headers["ratelimit"].startswith('"shared";r=6')
+    policies.clock.advance(60)
     routes = [Route("/search", search)]
     for middleware in ([], [Middleware(PolicyMiddleware, client=policies.client)]):
         app = Starlette(routes=routes, middleware=middleware)
