@@ -12,8 +12,7 @@ MAX_QUERY_FIELDS = 1000
 
 def read_body_headers(call: Call, headers: Mapping[str, str]) -> None:
     """What guards ask about a body before it is read."""
-    length = headers.get("content-length", "")
-    call.content_length = int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else None
+    call.content_length = _length(headers.get("content-length", ""))
     call.content_type = headers.get("content-type")
 
 
@@ -42,3 +41,12 @@ def read_cookies(header: str) -> dict[str, str]:
         if equals and name.strip():
             cookies[name.strip()] = _unquote(value.strip())
     return cookies
+
+
+def _length(said: str) -> int | None:
+    """As `int` reads it, since that is how Django and others know how much to read, whatever a server lets pass."""
+    try:
+        length = int(said)
+    except ValueError:
+        return None
+    return length if length >= 0 else None

@@ -177,3 +177,13 @@ def test_a_body_counts_however_it_comes(ask: Any, policies: Policies, kind: str)
     # What is found out only by reading stays charged.
     assert told[3][1]["RateLimit"] == f'"one";r=0, "many";r={6 if ask is ask_asgi else 8};t=60'
     assert len([event for event in EVENTS if event != "late"]) == 2
+
+
+@pytest.mark.parametrize("length", ["+11", " 11 ", "1_1", "0" * 30 + "11"])
+def test_a_length_in_another_spelling_is_weighed_all_the_same(policies: Policies, length: str) -> None:
+    """Some WSGI servers let them pass, and Django reads as much as they say."""
+    policies.enforce("thing", small=SMALL)
+    spelled = {"CONTENT_LENGTH": length}
+    told = WsgiClient(WSGIHandler()).post("/function", data=b"x" * 11, environ_overrides=spelled, buffered=True)
+    told.close()
+    assert (told.status_code, EVENTS) == (413, [])
