@@ -1,8 +1,10 @@
 """Clocks that are wrong: a worker's, whose time no shared counter believes, and the server's, whose keys are mended."""
 
 import asyncio
+import calendar
 import random
 import time
+from datetime import UTC, datetime
 
 import pytest
 import redis as redis_package
@@ -11,6 +13,7 @@ from policy_client import Call
 from policy_client.stores.redis import RedisStore
 from policy_client.testing import BundleSource, DrivenClient, bundle, policy
 from tests.policy_client.counting import (
+    Clock,
     allowed,
     claim_of,
     decide,
@@ -181,6 +184,24 @@ def test_a_renewal_gives_a_key_of_slots_its_end_again(store, server):
     store.release(held)
     assert server.keys() == []
     assert free(plan, store) == 5
+
+
+@pytest.mark.parametrize("year", [1999, 2000, 2024, 2026, 2100])
+def test_a_quotas_key_ends_with_its_month(redis_url, server, year):
+    clock = Clock()
+    store = RedisStore(redis_url, timeout_ms=30_000, clock=clock)
+    plan = plan_of(quota(period="month"))
+    for month in range(1, 13):
+        for day in (1, calendar.monthrange(year, month)[1]):
+            server.flushdb()
+            now = datetime(year, month, day, 23, 59, 59, tzinfo=UTC)
+            clock.now = now.timestamp()
+            decide(plan, store)
+            (key,) = server.keys()
+            left = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC) - now
+            # Where a clock is given, keys stay for an hour longer than they last.
+            assert -1000 <= server.pttl(key) - 3_600_000 - left.total_seconds() * 1000 <= 0
+    store.close()
 
 
 def test_no_key_is_ever_without_an_end(store, server):
