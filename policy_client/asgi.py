@@ -75,6 +75,8 @@ class PolicyMiddleware:
             adapter.hook_routing()
             self.client.runs_in(adapter.framework())
             self._visit = adapter.StarletteVisit
+        django = in_use("django.core.handlers.asgi")
+        self._django = django if django is not None and django.decides_itself(app) else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -82,6 +84,9 @@ class PolicyMiddleware:
             return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
+            return
+        if self._django is not None:
+            await self._django.serve(self.client, self.app, scope, receive, send)
             return
         # Routers know methods in capitals; but an endpoint of Starlette's finds its handler for any spelling.
         visit = self._visit(scope, scope["method"].upper(), self.client, self.identify)

@@ -20,6 +20,7 @@ ADAPTERS = {
 
 # What is loaded where a framework is in use, and who adapts it.
 IN_USE = {
+    "django.core.handlers.asgi": "policy_client.django.asgi",
     "django.conf": "policy_client.django",
     "starlette.routing": "policy_client.starlette",
     "flask": "policy_client.flask",

@@ -8,6 +8,7 @@ from typing import Any
 from weakref import ref
 
 import django
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
@@ -25,6 +26,8 @@ from policy_client.visit import Ask, Visit
 
 FRAMEWORK = f"django {django.get_version()}"
 KEY = "policy_client_visit"
+CUT = "policy_client.cut"
+"""In the scope of a body that was cut short, see `policy_client.django.asgi`."""
 
 
 class DjangoVisit(Visit):
@@ -82,7 +85,7 @@ class DjangoVisit(Visit):
             hold(self.request, self.running)
             if self._too_large():
                 self.finish()
-        return self.decision or decision
+        return self._settle(self.decision or decision)
 
     async def adecide(self, ask: Ask) -> Decision:
         decision = await super().adecide(ask)
@@ -90,7 +93,13 @@ class DjangoVisit(Visit):
             hold(self.request, self.running)
             if self._too_large():
                 await self.afinish()
-        return self.decision or decision
+        return self._settle(self.decision or decision)
+
+    def _settle(self, decision: Decision) -> Decision:
+        if decision.allowed and getattr(self.request, "scope", {}).get(CUT):
+            # Something on the way has changed which view it is; a body that was cut short reaches none.
+            raise RequestDataTooBig("The body is larger than the policy of this address allows.")
+        return decision
 
     def _too_large(self) -> bool:
         """Whether the body refutes the decision.

@@ -19,6 +19,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from policy_client import protect, time_left
+from policy_client.asgi import PolicyMiddleware as AsgiMiddleware
 from policy_client.testing import Policies, in_force
 from tests.policy_client.counting import until
 from tests.policy_client.serving import Wire, asgi_server, ask, chunked, wsgi_server
@@ -70,7 +71,7 @@ class Rest(APIView):
     @protect("thing")
     def post(self, request: Any) -> Response:
         SEEN.append(request._request.body)
-        return Response(len(request.data) + len(request._request.body))
+        return Response(len(request._request.body))
 
     def get(self, request: Any) -> Response:
         raise LookupError("mine")
@@ -143,6 +144,19 @@ class Urls:
         path("swallows", swallows),
         path("fails", fails),
     ]
+
+
+class OtherUrls:
+    urlpatterns = [path("size", size.__wrapped__)]  # type: ignore[attr-defined]
+
+
+@sync_only_middleware
+def elsewhere(get_response: Any) -> Any:
+    def middleware(request: Any) -> Any:
+        request.urlconf = OtherUrls
+        return get_response(request)
+
+    return middleware
 
 
 @sync_only_middleware
@@ -226,6 +240,37 @@ def test_a_chunked_body_is_weighed_before_the_view_has_it(policies: Policies, pl
         fits = ask(port, place, "POST", "Content-Type: application/json", body=b"{}")
         assert fits.status == 200
         assert '"many";r=97;' in fits.headers["RateLimit"]
+
+
+@pytest.mark.parametrize("place", ["/size", "/asize", "/rest"])
+def test_a_body_without_end_is_refused_where_our_asgi_middleware_is_around(policies: Policies, place: str) -> None:
+    policies.enforce("thing", small=SMALL, many={"key": [], "limit": 100, "window": 600})
+    with override_settings(MIDDLEWARE=[MINE]), asgi_server(AsgiMiddleware(get_asgi_application())) as port:
+        for _ in range(2):
+            with Wire(port) as wire:
+                wire.request("POST", place, "Transfer-Encoding: chunked", "Content-Type: application/json")
+                wire.send(chunked([b"{", b" " * 100_000], end=False))
+                assert wire.answer().status == 413
+        fits = ask(port, place, "POST", "Content-Type: application/json", body=b"{}")
+        assert '"many";r=97;' in fits.headers["RateLimit"]
+        assert fits.body == b"2"
+        policies.enforce("thing", small={**SMALL, "mode": "shadow"})
+        with Wire(port) as wire:
+            wire.request("POST", place, "Transfer-Encoding: chunked", "Content-Type: application/json")
+            wire.send(chunked([b"{", b" " * 20, b"}"]))
+            assert wire.answer().body == b"22"
+
+
+def test_a_body_that_was_cut_short_reaches_no_other_view(policies: Policies) -> None:
+    policies.enforce("thing", small=SMALL)
+    policies.enforce(route="/size", many={"key": [], "limit": 100, "window": 600})
+    middleware = [f"{__name__}.elsewhere", MINE]
+    with override_settings(MIDDLEWARE=middleware), asgi_server(AsgiMiddleware(get_asgi_application())) as port:
+        with Wire(port) as wire:
+            wire.request("POST", "/size", "Transfer-Encoding: chunked")
+            wire.send(chunked([b"x" * 100], end=False))
+            assert wire.answer().status == 400
+        assert SEEN == []
 
 
 @pytest.mark.parametrize("place", ["/size", "/asize", "/rest"])
