@@ -4,6 +4,7 @@ import pytest
 
 from policy_client.call import Call
 from policy_client.errors import Refused
+from policy_client.request_parts import read_query
 from policy_client.rules import parse_rule
 
 RULE = {"kind": "rate_limit", "name": "per-user", "key": ["user"], "limit": 10, "window": 3600}
@@ -167,3 +168,8 @@ def test_unknown_fields_of_a_condition_are_ignored_on_the_wire_but_not_an_unknow
     known = {"header": "a", "is": "present"}
     assert parse_rule({**RULE, "when": [{**known, "since": 3}]}).when == (condition(known),)
     assert list(errors_of([{"header": "a", "suffix": ["x"]}], strict=False)) == ["rules.0.when.0"]
+
+
+def test_a_caller_cannot_push_a_field_of_the_query_out_of_sight():
+    call = Call(query=read_query("format=csv" + "&x=1" * 5000))
+    assert condition({"query": "format", "in": ["csv"]}).holds(call)
