@@ -22,7 +22,7 @@ from policy_client.keeper import Keeper
 from policy_client.options import Mode, Options
 from policy_client.plan import Entry
 from policy_client.refresh import Refresher
-from policy_client.rules.keyed import MAX_LIMIT
+from policy_client.rules.keyed import MAX_LIMIT, is_cost
 from policy_client.running import Running
 from policy_client.snapshot import Snapshot
 from policy_client.source import Source, open_source
@@ -248,13 +248,16 @@ class PolicyClient:
     def cost_of(self, cost: Callable[[Call], int], call: Call) -> int | None:
         """What the service says that a call costs; None, and the trouble is told, where that is no cost."""
         try:
-            said = cost(call)
-            if isinstance(said, bool) or not isinstance(said, int) or not 1 <= said <= MAX_LIMIT:
-                raise ValueError(f"it is {said!r:.40}, not a whole number from 1 to {MAX_LIMIT:,}")
+            return self._checked_cost(cost(call))
         except Exception as error:
             self._health.cost_failed(error)
             return None
-        return said
+
+    def _checked_cost(self, said: int) -> int | None:
+        if is_cost(said):
+            return said
+        self._health.cost_failed(ValueError(f"it is {said!r:.40}, not a whole number from 1 to {MAX_LIMIT:,}"))
+        return None
 
     def stumbled(self, error: Exception) -> Decision:
         """What a call gets that could not be decided for trouble of ours: it passes, and the trouble is told."""
@@ -270,6 +273,8 @@ class PolicyClient:
         held = refresher.held
         if held is None:
             return allow("no_bundle")
+        if call.cost is not None:
+            call.cost = self._checked_cost(call.cost)
         return prepare(held.plan, call, now, entry)
 
     def _counted(self, claim: Claim, usage: Usage, call: Call, now: float) -> Decision:

@@ -16,7 +16,7 @@ from policy_client.default import default_client
 from policy_client.denied import PolicyDenied
 from policy_client.errors import Misconfigured
 from policy_client.frameworks import find
-from policy_client.rules.keyed import MAX_LIMIT
+from policy_client.rules.keyed import is_cost
 from policy_client.running import Running, around, ending, in_time
 from policy_client.signature import INJECTED, FastapiSignature
 from policy_client.steps import astepped, stepped
@@ -39,7 +39,7 @@ def protect(name: str, *, client: "PolicyClient | None" = None, cost: Cost | Non
     """
     if not isinstance(name, str) or not name:
         raise Misconfigured('Write the endpoint\'s name: @protect("reports.export").')
-    if not (cost is None or (callable(cost) and not isinstance(cost, type)) or _is_cost(cost)):
+    if not (cost is None or (callable(cost) and not isinstance(cost, type)) or is_cost(cost)):
         raise Misconfigured("Write cost= as a whole number from 1 on, or a function of the Call that returns one.")
     protection = Protection(name, client, cost)
 
@@ -56,10 +56,6 @@ def protect(name: str, *, client: "PolicyClient | None" = None, cost: Cost | Non
         return protected  # type: ignore[return-value]
 
     return decorate
-
-
-def _is_cost(cost: object) -> bool:
-    return isinstance(cost, int) and not isinstance(cost, bool) and 1 <= cost <= MAX_LIMIT
 
 
 def is_async(function: Callable[..., Any]) -> bool:

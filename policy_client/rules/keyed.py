@@ -120,3 +120,8 @@ def check_cost(cost: int, bound: int, bound_name: str, path: str, errors: Errors
         errors[path_join(path, "cost")] = [
             f"Must be at most {bound:,}, the {bound_name}: a call that costs more would never pass."
         ]
+
+
+def is_cost(said: object) -> bool:
+    """Whether that is what a call may cost: a whole number from 1 on."""
+    return isinstance(said, int) and not isinstance(said, bool) and 1 <= said <= MAX_LIMIT

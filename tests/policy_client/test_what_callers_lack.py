@@ -63,13 +63,18 @@ def test_the_heartbeat_tells_it():
     client.close()
 
 
-@pytest.mark.parametrize("said", [0, -1, 1.5, True, "3", None, 10**9 + 1])
+@pytest.mark.parametrize("said", [0, -1, 1.5, True, "3", None, 10**9 + 1, [1]])
 def test_a_cost_that_is_none_leaves_it_to_the_rules_and_is_reported(policies, said):
     policies.enforce("export", per_tenant={**PER_TENANT, "cost": 2})
     client = policies.client
     client.start()
     assert client.cost_of(lambda call: said, Call(endpoint="export")) is None
     assert trouble(policies)[0] == "cost_failed"
+    client.flush()
+    client.flush()
+    decision = client.decide(Call(endpoint="export", tenant="acme", cost=said))
+    assert decision.remaining == 3
+    assert (trouble(policies) is None) is (said is None)
     client.flush()
     client.flush()
     assert trouble(policies) is None
