@@ -15,6 +15,8 @@ HELP = (
 )
 PLACEHOLDER = "header x-beta present"
 
+_ROOM = 80
+
 _TESTS = {"in": "in", "not in": "not_in", "not_in": "not_in", "begins with": "prefix", "prefix": "prefix"}
 _WORDS = {test: words for words, test in _TESTS.items() if words not in ("not_in", "prefix")}
 
@@ -49,7 +51,9 @@ def read(line: str) -> dict[str, Any]:
         return {subject: name, "is": state[1].lower()}
     if listed := _LIST.fullmatch(rest):
         return {subject: name, _TESTS[" ".join(listed[1].lower().split())]: _read_values(listed[2])}
-    raise NoCondition(f"Say what {subject} {name} must be: present, absent, in A, B, not in A, B, or begins with A.")
+    raise NoCondition(
+        f"Say what {subject} {brief(name)} must be: present, absent, in A, B, not in A, B, or begins with A."
+    )
 
 
 def write(condition: Mapping[str, Any]) -> str:
@@ -64,6 +68,11 @@ def write(condition: Mapping[str, Any]) -> str:
         return f"{said} {condition['is']}"
     test = next(test for test in _WORDS if test in condition)
     return f"{said} {_WORDS[test]} {', '.join(map(_written, condition[test]))}"
+
+
+def brief(typed: str) -> str:
+    """So much of it as a message has room for."""
+    return typed if len(typed) <= _ROOM else f"{typed[: _ROOM - 1]}…"
 
 
 def _what_is_missing(line: str) -> str:

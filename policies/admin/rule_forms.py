@@ -153,7 +153,9 @@ def _read(name: str, spec: Spec, typed: Mapping[str, Any]) -> Any:
     raw = typed.get(name)
     if spec.type in NUMBERS:
         if spec.unit == "seconds" and f"{name}_{OTHER}" in typed:
-            return read_length(name, typed, read_integer if spec.type == "integer" else read_number)
+            length = read_length(name, typed, read_integer if spec.type == "integer" else read_number)
+            # Who chose “other …” did not mean the default.
+            return "" if length is None and typed[name] == OTHER and not spec.required else length
         return read_integer(raw) if spec.type == "integer" else read_number(raw)
     if spec.type == "boolean":
         return raw in (True, "on", "true")
@@ -185,7 +187,7 @@ def _about_line(typed: str, number: int, message: str) -> str:
         condition_lines.read(line)
     except condition_lines.NoCondition as error:
         message = str(error)
-    return f"“{line}”: {message}"
+    return f"“{condition_lines.brief(line)}”: {message}"
 
 
 def _follows(rule: Mapping[str, Any], name: str, spec: Spec) -> bool:

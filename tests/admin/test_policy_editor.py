@@ -182,6 +182,20 @@ def test_a_fault_in_another_window_stands_at_its_own_field(alice):
     assert "whole number" in str(answer.context["sheet"].rules[0].errors["window_other"])
 
 
+def test_another_length_that_is_left_open_is_not_taken_for_the_default(alice):
+    page = send(alice, ADD, "add-rule:concurrency_limit", **COMPLETE)
+    answer = send(alice, ADD, "save", page, rules_1_slot_ttl="other")
+    assert "whole number" in str(answer.context["sheet"].rules[1].errors["slot_ttl_other"])
+
+
+def test_a_slip_in_an_endless_condition_stays_readable(alice):
+    for line in ("x" * 10_000, f"header {'x' * 10_000} presnt", f"header x-beta in {'x' * 10_000}"):
+        answer = send(alice, ADD, **{**COMPLETE, "rules_0_when": line})
+        row = answer.context["sheet"].rules[0]
+        assert len(str(row.errors["when"][0])) < 400
+        assert row["when"].data == line
+
+
 def test_several_key_parts_are_typed_with_commas(alice):
     policy = create(alice, rules_0_key="tenant, header:X-Client")
     assert policy.head.document()["rules"][0]["key"] == ["tenant", "header:x-client"]
