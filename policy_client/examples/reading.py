@@ -87,7 +87,8 @@ def _pairs(data: Any, name: str, path: str, errors: Errors) -> Pairs:
     for key, value in data.items():
         message = _fault(key, value)
         if message is not None:
-            errors[path] = [f"{str(key or value)!r:.80} is no {PAIRS[name]}: {message}"]
+            written = "Name: value" if name == "headers" else "name=value"
+            errors[path] = [f"{str(key or value)!r:.80} is no {PAIRS[name]}, such as {written}: {message}"]
             return ()
     return tuple(sorted((str(key).strip(), str(value).strip()) for key, value in data.items()))
 

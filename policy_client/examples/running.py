@@ -57,8 +57,21 @@ def _run(example: Example, number: int, policy: Policy, plan: Plan) -> Failure |
         by = f"by {decision.rule} with {decision.status}{early}: {decision.detail}"
         return Failure(number, f"{wanted}, but the call was denied {by}")
     left = [f"{limit.rule} lets {limit.remaining:,} more pass" for limit in decision.limits]
-    why = ", ".join(left) or "no rule has anything against it"
+    why = _silent(example, call, policy) or ", ".join(left) or "no rule has anything against it"
     return Failure(number, f"{wanted}, but the call was allowed: {why}.")
+
+
+def _silent(example: Example, call: Call, policy: Policy) -> str:
+    """Why the rule that was expected to deny has no say; nothing where it has."""
+    for rule in policy.rules:
+        if rule.name != example.expect.rule:
+            continue
+        missed = [condition.sentence() for condition in rule.when if not condition.holds(call)]
+        if missed:
+            return f"{rule.name} is only for calls where {' and '.join(missed)}"
+        if rule.kind == "deadline":
+            return f"{rule.name} is a deadline, and no time passes in an example"
+    return ""
 
 
 def _decide(repeat: int, plan: Plan, call: Call, entry: Entry) -> tuple[Decision, int | None]:

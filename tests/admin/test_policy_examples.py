@@ -126,7 +126,7 @@ def test_a_fault_in_an_example_stands_at_its_field(alice):
     page = send(alice, change_url(policy), act="preview", examples_0_endpoint="", **faults)
     row = page.context["sheet"].examples[0]
     assert set(row.errors) == {name.removeprefix("examples_0_") for name in faults}
-    assert "is no header: a name is missing." in row.errors["headers"][0]
+    assert "is no header, such as Name: value: a name is missing." in row.errors["headers"][0]
     assert typed(page)["examples-0-repeat"] == "many"
 
 

@@ -11,6 +11,7 @@ from policy_client.examples import Failure, parse_examples, run_examples
 EXPORT = {"name": "reports.export", "methods": ["POST"], "route": "/reports/{report_id}/export"}
 PER_USER = {"kind": "rate_limit", "name": "per-user", "key": ["user"], "limit": 10, "window": 3600}
 GUARD = {"kind": "request_guard", "name": "small", "max_body": 1000}
+BETA = {"header": "x-beta", "is": "present"}
 
 
 def policy(*rules: dict[str, Any], endpoints: list[dict[str, Any]] | None = None, **more: Any) -> Policy:
@@ -71,7 +72,7 @@ def test_slots_are_not_given_back_within_an_example() -> None:
 
 
 def test_cost_quotas_and_conditions_count_as_they_do_in_a_service() -> None:
-    dear = {**PER_USER, "cost": 3, "when": [{"header": "x-beta", "is": "present"}]}
+    dear = {**PER_USER, "cost": 3, "when": [BETA]}
     monthly = {"kind": "quota", "name": "monthly", "key": ["tenant"], "limit": 5, "period": "month"}
     beta = {"headers": {"X-Beta": "1"}, "tenant": "acme"}
     told = [
@@ -104,12 +105,24 @@ def test_shadow_rules_and_those_for_a_few_callers_are_enforced_in_examples() -> 
             "More than 10 calls per hour: per-user is used up.",
         ),
         (example(11, "deny", "small"), "Expected deny by small at call 11, but the call was denied by per-user"),
+        (
+            example(1, "deny", "beta", headers={"x-a": "1"}),
+            "Expected deny by beta at call 1, but the call was allowed: "
+            "beta is only for calls where the header x-beta is there.",
+        ),
+        (
+            example(1, "deny", "soon", 504),
+            "Expected deny by soon with 504 at call 1, but the call was allowed: "
+            "soon is a deadline, and no time passes in an example.",
+        ),
         (example(11, "deny", status=503), "Expected deny with 503 at call 11, but the call was denied by "),
         (example(1, headers={"content-length": "2000"}), "but the call was denied by small with 413: "),
     ],
 )
 def test_a_failure_says_which_example_what_was_expected_and_what_came(wrong: Any, told: str) -> None:
-    [failure] = failures(policy(PER_USER, GUARD), example(), wrong)
+    beta = {**PER_USER, "name": "beta", "limit": 20, "when": [{"header": "x-a", "is": "present"}, BETA]}
+    soon = {"kind": "deadline", "name": "soon", "seconds": 1}
+    [failure] = failures(policy(PER_USER, GUARD, beta, soon), example(), wrong)
     assert (failure.number, failure.path) == (1, "examples.1")
     assert failure.message.startswith(told) or told in failure.message
 
