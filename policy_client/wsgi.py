@@ -45,6 +45,10 @@ class WsgiVisit(Visit):
     def route(self) -> str | None:
         return None
 
+    def is_timed(self) -> bool:
+        """Nothing around an asynchronous view cancels it: it has an event loop of its own."""
+        return False
+
     def path_params(self) -> Any:
         """The values of the route's parameters."""
         return {} if self.matched is None else path_values(*self.matched)
