@@ -72,12 +72,14 @@ class FlaskVisit(WsgiVisit):
 
     `owner` is the application that it came in by, `asked` Flask's request once it is routed, `template` its route and
     `named` the endpoint's name, if it has one. `tally` knows how much of the body was read before the decision.
+    `answering`: its view runs.
     """
 
     asked: Request | None = None
     named: str | None = None
     template: str | None = None
     tally: Tally | None = None
+    answering = False
 
     def __init__(
         self,
@@ -211,6 +213,7 @@ def hook_routing(kind: type[Flask] = Flask) -> None:
     for each in kind.__mro__:
         if issubclass(each, Flask):
             _hook(each, "dispatch_request", _dispatch)
+            _hook(each, "async_to_sync", _awaiting)
     _hook(Flask, "__call__", _enter)
     _hook(DispatcherMiddleware, "__call__", _mount)
 
@@ -260,13 +263,30 @@ def _dispatch(app: Flask, original: Any) -> Any:
         return original()
     if not visit.decide(visit.named).allowed or visit.overruled():
         return visit.refusal()
+    visit.answering = True
     try:
         answer = original()
     except Exception:
         if not visit.overruled():
             raise
         return visit.refusal()
+    finally:
+        visit.answering = False
     return visit.refusal() if visit.overruled() else answer
+
+
+def _awaiting(app: Flask, original: Any, function: Any) -> Any:
+    """A coroutine function is made one that Flask can call; in a view it is cancelled in time."""
+    visit: FlaskVisit | None = g.get(VISIT) if flask.has_request_context() else None
+    if visit is None or not visit.answering:
+        return original(function)
+
+    @functools.wraps(function)
+    async def in_time(*args: Any, **kwargs: Any) -> Any:
+        async with visit.in_time():
+            return await function(*args, **kwargs)
+
+    return original(in_time)
 
 
 def _due(app: Flask, request: Request) -> FlaskVisit | None:

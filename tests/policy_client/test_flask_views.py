@@ -1,5 +1,6 @@
 """Flask: `@protect` on views of every kind, and what runs around a view keeps its place."""
 
+import asyncio
 import functools
 from collections.abc import Iterator
 from typing import Any
@@ -284,3 +285,29 @@ def test_what_a_stream_calls_is_on_the_caller_s_account(policies: Policies, app:
         return Response(stream_with_context(parts()))
 
     assert app.test_client().get("/stream").text == "11denied"
+
+
+def test_asynchronous_views_are_cancelled_at_their_deadline(policies: Policies, app: Flask) -> None:
+    policies.enforce("shelf", soon={"kind": "deadline", "seconds": 0.05})
+    policies.enforce(route="/plain", soon={"kind": "deadline", "seconds": 0.05})
+    policies.enforce(route="/class", soon={"kind": "deadline", "seconds": 0.05})
+    cancelled: list[str] = []
+
+    async def waits() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(request.path)
+            raise
+        return "never"
+
+    class Waiting(MethodView):
+        async def get(self) -> str:
+            return await waits()
+
+    app.add_url_rule("/plain", view_func=waits)
+    app.add_url_rule("/named", "named", protect("shelf")(waits))
+    app.add_url_rule("/class", view_func=Waiting.as_view("waiting"))
+    paths = ["/plain", "/named", "/class"]
+    assert [app.test_client().get(path).status_code for path in paths] == [504] * 3
+    assert cancelled == paths
