@@ -73,6 +73,7 @@ class MemoryStore:
         self._max_keys = max_keys
         self._states: OrderedDict[Key, _State] = OrderedDict()
         self._slots: OrderedDict[Key, _Holders] = OrderedDict()
+        self._logs: OrderedDict[Key, _State] = OrderedDict()
         self._logged = 0
         self._ends: list[tuple[int, Key]] = []
         self._find = self._states.get
@@ -284,8 +285,10 @@ class MemoryStore:
     def _add(self, key: Key, state: _State, now: int) -> None:
         self._drop_ended(now)
         if len(self._states) >= self._max_keys:
-            self._forget()
+            self._forget(self._states)
         self._states[key] = state
+        if state.log is not None:
+            self._logs[key] = state
         heapq.heappush(self._ends, (state.expires(), key))
         if len(self._ends) > 2 * self._max_keys:
             # Keys that were forgotten before they ran out have left their ends behind.
@@ -310,20 +313,23 @@ class MemoryStore:
 
     def _drop(self, key: Key) -> None:
         state = self._states.pop(key)
-        self._logged -= len(state.log or ())
+        if state.log is not None:
+            del self._logs[key]
+            self._logged -= len(state.log)
 
     def _forget_logs(self) -> None:
-        while self._logged > 10 * self._max_keys and self._states:
-            self._forget()
+        """Only logs, since to forget what is none would make no room for their moments."""
+        while self._logged > 10 * self._max_keys and self._logs:
+            self._forget(self._logs)
 
-    def _forget(self) -> None:
-        for _ in range(min(_CHANCES, len(self._states))):
-            key, state = next(iter(self._states.items()))
+    def _forget(self, among: OrderedDict[Key, _State]) -> None:
+        for _ in range(min(_CHANCES, len(among))):
+            key, state = next(iter(among.items()))
             if not state.again:
                 break
             state.again = False
-            self._states.move_to_end(key)
-        self._drop(next(iter(self._states)))
+            among.move_to_end(key)
+        self._drop(next(iter(among)))
         self.forgotten += 1
 
 

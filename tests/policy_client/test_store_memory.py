@@ -104,6 +104,17 @@ def test_a_flood_of_logs_within_the_bound_forgets_nothing():
     assert store._logged == moments(store) <= 2 * 2000
 
 
+def test_too_many_moments_of_logs_push_out_logs_alone():
+    store = MemoryStore(clock=Clock(), max_keys=1000)
+    buckets, logs = plan_of(limit(limit=2, window=3600)), plan_of(log(limit=1000))
+    for number in range(100):
+        assert allowed(buckets, store, 3, user=f"user-{number}") == 2
+    for number in range(15):
+        allowed(logs, store, 1000, user=f"flood-{number}")
+    assert moments(store) == store._logged <= 10_000
+    assert [allowed(buckets, store, 1, user=f"user-{number}") for number in range(100)] == [0] * 100
+
+
 def test_what_is_forgotten_in_the_middle_of_a_call_is_not_counted_on():
     """A call with two logs, of which the first one's moments are too many: what goes may be the second."""
     store = MemoryStore(clock=Clock(), max_keys=20)
