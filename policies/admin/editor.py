@@ -1,7 +1,7 @@
 """The editor: one page on which a policy is written, compared and saved. Every button is a plain submit."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -124,18 +124,28 @@ def _overtaken(page: Page, draft: Mapping[str, Any]) -> None:
 
 def _rearrange(page: Page, act: str, subject: str) -> None:
     sheet = page.sheet
-    if act == "add-endpoint" and len(sheet.endpoints) < content.MOST_ENDPOINTS:
-        sheet.add_endpoint()
-    elif act == "add-rule" and subject in KINDS and len(sheet.rules) < content.MOST_RULES:
-        sheet.add_rule(subject)
-    elif act == "add-example" and len(sheet.examples) < MAX_EXAMPLES:
-        sheet.add_example()
+    if act == "add-endpoint":
+        if _room(sheet, sheet.endpoints, content.MOST_ENDPOINTS, "endpoints"):
+            sheet.add_endpoint()
+    elif act == "add-rule" and subject in KINDS:
+        if _room(sheet, sheet.rules, content.MOST_RULES, "rules"):
+            sheet.add_rule(subject)
+    elif act == "add-example":
+        if _room(sheet, sheet.examples, MAX_EXAMPLES, "examples"):
+            sheet.add_example()
     elif act == "remove-example" and subject.isdecimal():
         sheet.remove_example(int(subject))
     elif act == "remove-endpoint" and subject.isdecimal():
         sheet.remove_endpoint(int(subject))
     elif act == "remove-rule" and subject.isdecimal():
         sheet.remove_rule(int(subject))
+
+
+def _room(sheet: Sheet, rows: Sized, most: int, noun: str) -> bool:
+    """Whether one more fits; a button that does nothing would say nothing."""
+    if len(rows) >= most:
+        sheet.faults.append(f"A policy has at most {most} {noun}; remove one first, or make another policy.")
+    return len(rows) < most
 
 
 def _draft(page: Page) -> dict[str, Any]:

@@ -196,6 +196,16 @@ def test_a_slip_in_an_endless_condition_stays_readable(alice):
         assert row["when"].data == line
 
 
+@pytest.mark.parametrize("rows", ["endpoints", "rules", "examples"])
+def test_a_row_too_many_is_refused_in_words(alice, rows):
+    fields = fill(alice.get(ADD), "base", **COMPLETE)
+    kinds = {f"rules-{number}-kind_of_rule": "deadline" for number in range(50)}
+    act = {"endpoints": "add-endpoint", "rules": "add-rule:quota", "examples": "add-example"}[rows]
+    answer = alice.post(ADD, {**fields, **kinds, f"{rows}-count": "50", "act": act})
+    assert f"A policy has at most 50 {rows}; remove one first" in answer.content.decode()
+    assert len(getattr(answer.context["sheet"], rows)) == 50
+
+
 def test_several_key_parts_are_typed_with_commas(alice):
     policy = create(alice, rules_0_key="tenant, header:X-Client")
     assert policy.head.document()["rules"][0]["key"] == ["tenant", "header:x-client"]
