@@ -178,7 +178,8 @@ def _environment(slug: str) -> Environment | None:
     """The environment of a slug; None, which is all of them, where none was chosen."""
     if not slug:
         return None
-    environment = Environment.objects.filter(slug=slug, archived_at=None).first()
+    # PostgreSQL cannot even compare with a NUL.
+    environment = None if "\0" in slug else Environment.objects.filter(slug=slug, archived_at=None).first()
     if environment is None:
         raise Invalid({"environment": [f"There is no environment “{slug}”."]})
     return environment

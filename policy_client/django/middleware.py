@@ -4,6 +4,7 @@ Of DRF's views the decision waits for their own authentication.
 """
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import sys
@@ -156,7 +157,10 @@ def finished(visit: DjangoVisit, response: Response) -> Response:
 def _after(visit: DjangoVisit, response: Response) -> Response:
     """The answer to a request that holds something: the view's, or ours in its place."""
     if visit.overruled():
-        response.close()
+        # Not by its `close`, which tells Django that the request is over.
+        for close in response._resource_closers:  # type: ignore[attr-defined]
+            with contextlib.suppress(Exception):
+                close()
         response = visit.refusal()
     else:
         visit.grant(response)

@@ -47,3 +47,12 @@ def test_what_can_no_longer_be_done_to_an_archived_policy_is_not_offered(admin, 
     archive_policy(policy, by=factories.SYSTEM, reason="Nobody exports any more.")
     answer = admin.get(f"/admin/policies/policy/{policy.pk}/{act}/")
     assert (answer.status_code, answer["Location"]) == (302, f"/admin/policies/policy/{policy.pk}/")
+
+
+def test_a_switch_for_an_environment_that_no_database_can_name_is_refused_at_its_field(client, catalogue):
+    client.force_login(factories.person("alice", "view_policy", "add_switch", is_staff=True))
+    policy = factories.make_policy()
+    sent = {"effect": "block", "environment": "\x00", "reason": "test"}
+    answer = client.post(f"/admin/policies/policy/{policy.pk}/switch/", sent)
+    assert answer.status_code == 400
+    assert "There is no environment" in answer.content.decode()
