@@ -10,13 +10,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from policies.admin.typed_forms import TypedForm, choice_field, number_field, prose_field, text_field
+from policies.admin.typed_forms import TypedForm, choice_field, number_field, prose_field, text_field, tick_field
 from policies.lifecycle.policies import newest
 from policies.models import Environment, Policy, ReleaseState
 from policies.publishing.plans import live_plan
 from policy_client.errors import Refused
 from policy_client.explain import Explanation, explain, sample_call
-from policy_client.explain.sample import split_header
+from policy_client.explain.sample import split_header, split_pair
 from policy_client.explain.values import Answered, ToldRule
 from policy_client.explain.wording import switch_in_words
 
@@ -32,6 +32,8 @@ class RequestForm(TypedForm):
     ip = text_field("Address", help_text="Of the caller, such as 192.0.2.7.", optional=True, size="20")
     tenant = text_field("Tenant", help_text="As the service itself says it.", optional=True, size="20")
     cost = number_field("Cost", help_text="What the service says that this call costs.", optional=True)
+    authenticated = tick_field("Authenticated", help_text="Known to the service, though not as a user.")
+    attributes = prose_field("Attributes", help_text="What identify() says. One a line, such as plan=free.")
     headers = prose_field(
         "Headers",
         help_text="One a line, such as Content-Length: 2048. No keys and no cookies: what is typed here stands in the "
@@ -93,6 +95,8 @@ def _explained(form: RequestForm, policy: Policy, environments: list[Environment
             user=typed["user"],
             ip=typed["ip"],
             tenant=typed["tenant"],
+            authenticated=bool(form["authenticated"].data),
+            attributes=[split_pair(line) for line in typed["attributes"].splitlines() if line.strip()],
             cost=cost,
         )
     except Refused as refused:

@@ -37,6 +37,11 @@ class SampleBody(Body):
     tenant = _part()
     api_key = _part()
     authenticated = Flag(required=False, default=False, help_text="Known to the service, though not as a user.")
+    attributes = serializers.DictField(
+        child=Text(allow_blank=True, max_length=LONGEST),
+        required=False,
+        help_text="By name; what the service's identify() says.",
+    )
     cost = Whole(
         required=False,
         allow_null=True,
@@ -200,9 +205,8 @@ class Explain(Room):
         values = self.read()
         sample = values["request"]
         try:
-            call = sample_call(
-                sample.pop("method"), sample.pop("path"), headers=sample.pop("headers", {}).items(), **sample
-            )
+            pairs = {name: sample.pop(name, {}).items() for name in ("headers", "attributes")}
+            call = sample_call(sample.pop("method"), sample.pop("path"), **pairs, **sample)
         except Refused as refused:
             raise invalid({f"request.{field}": messages for field, messages in refused.errors.items()}) from refused
         plan = live_plan(values["service"], values["environment"])

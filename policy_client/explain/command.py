@@ -12,7 +12,7 @@ from policy_client.bundle import Bundle, parse_bundle
 from policy_client.call import Call
 from policy_client.errors import Misconfigured, PolicyError
 from policy_client.explain.explanation import explain
-from policy_client.explain.sample import sample_call, split_header
+from policy_client.explain.sample import sample_call, split_header, split_pair
 from policy_client.explain.values import Explanation
 from policy_client.explain.wording import as_text
 from policy_client.options import Options
@@ -38,6 +38,9 @@ def add_request_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tenant")
     parser.add_argument("--api-key", metavar="KEY")
     parser.add_argument("--authenticated", action="store_true", help="known to the service, though not as a user")
+    parser.add_argument(
+        "--attribute", action="append", default=[], metavar="NAME=VALUE", help="what identify() says; may be repeated"
+    )
     parser.add_argument("--cost", type=int, metavar="N", help="what the service says that the call costs")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
 
@@ -53,6 +56,7 @@ def call_of(options: dict[str, Any]) -> Call:
         tenant=options["tenant"],
         api_key=options["api_key"],
         authenticated=options["authenticated"],
+        attributes=[split_pair(pair) for pair in options["attribute"]],
         cost=options["cost"],
     )
 

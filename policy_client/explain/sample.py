@@ -29,15 +29,17 @@ def sample_call(
     tenant: str | None = None,
     api_key: str | None = None,
     authenticated: bool = False,
+    attributes: Iterable[tuple[str, str]] = (),
     cost: int | None = None,
 ) -> Call:
     """The call. `path` is as in a request line, with its query; a header that is there twice counts as one, joined.
+    `attributes` are what the service's `identify` says beside who it is.
 
     Raises Refused with messages by the names of the arguments.
     """
-    headers = list(headers)
-    flat = "".join(part for header in headers for part in header)
-    texts = {"path": path, "headers": flat, "user": user, "tenant": tenant, "api_key": api_key}
+    headers, attributes = list(headers), list(attributes)
+    texts = {"path": path, "headers": _flat(headers), "attributes": _flat(attributes)}
+    texts |= {"user": user or "", "tenant": tenant or "", "api_key": api_key or ""}
     errors: Errors = {field: [_HALF] for field, text in texts.items() if text and not _is_whole(text)}
     method = method.strip().upper()
     if not re.fullmatch(METHOD, method):
@@ -49,6 +51,9 @@ def sample_call(
     if cost is not None and not 1 <= cost <= MAX_LIMIT:
         errors["cost"] = [f"Must be a whole number from 1 to {MAX_LIMIT:,}."]
     found = _read_headers(headers, errors)
+    nameless = next((value for name, value in attributes if not name.strip()), None)
+    if nameless is not None:
+        errors["attributes"] = [f"{nameless[:64]!r} is no attribute: write name=value."]
     if errors:
         raise Refused(errors)
     route, _, query = path.partition("#")[0].partition("?")
@@ -65,6 +70,7 @@ def sample_call(
         authenticated=authenticated,
         cost=cost,
     )
+    call.attributes = dict(attributes)
     read_body_headers(call, found)
     return call
 
@@ -73,6 +79,16 @@ def split_header(line: str) -> tuple[str, str]:
     """`Name: value` as it is typed; the name is empty if there is no colon."""
     name, colon, value = line.partition(":")
     return (name.strip(), value.strip()) if colon else ("", line)
+
+
+def split_pair(line: str) -> tuple[str, str]:
+    """`name=value` as it is typed; the name is empty if there is no equals sign."""
+    name, equals, value = line.partition("=")
+    return (name.strip(), value.strip()) if equals else ("", line)
+
+
+def _flat(pairs: Iterable[tuple[str, str]]) -> str:
+    return "".join(part for pair in pairs for part in pair)
 
 
 def _read_headers(headers: Iterable[tuple[str, str]], errors: Errors) -> dict[str, str]:

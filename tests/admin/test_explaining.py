@@ -56,6 +56,18 @@ def test_a_request_is_explained_and_nothing_is_written(admin, policy, catalogue)
     assert AuditEvent.objects.count() == events + 1
 
 
+def test_conditions_on_who_calls_are_explained(admin, catalogue):
+    known = [{"attr": "plan", "in": ["free"]}, {"authenticated": True}]
+    policy = make_policy(rules=[rate_limit(when=known)])
+    releases.release(policies.newest(policy), catalogue.staging, mode="enforce", by=SYSTEM, reason="go")
+    typed = {"attributes": "plan=free\n", "authenticated": "on", "environment": "staging"}
+    assert "counts 1 call" in explained(admin, policy, **typed).content.decode()
+    assert "does not apply" in explained(admin, policy, environment="staging").content.decode()
+    refused = explained(admin, policy, attributes="plan free")
+    assert refused.status_code == 400 and "is no attribute: write name=value." in refused.content.decode()
+    assert form(refused, "path")["fields"]["attributes"] == ["plan free"]
+
+
 def test_every_kind_is_shown_with_its_verdict_and_the_answer_of_a_denied_call(admin, catalogue):
     policy = make_policy(rules=EVERY_KIND)
     releases.release(policies.newest(policy), catalogue.production, mode="enforce", rollout=30, by=SYSTEM, reason="go")

@@ -46,6 +46,16 @@ def test_a_request_is_explained_and_nothing_is_written(catalogue: Catalogue, api
     assert (AuditEvent.objects.count(), RuleCount.objects.count()) == before
 
 
+def test_attributes_of_the_caller_are_known(catalogue: Catalogue, alice: Api) -> None:
+    free = {"kind": "quota", "name": "free", "key": ["attr:plan"], "limit": 9, "period": "day"}
+    policy = make_policy(rules=[{**free, "when": [{"attr": "plan", "in": ["free"]}]}])
+    releases.release(policies.newest(policy), catalogue.production, mode="enforce", by=SYSTEM, reason="go")
+    [rule] = alice.post("/explain/", asked(attributes={"plan": "free"})).json()["rules"]
+    assert (rule["verdict"], rule["key"][0]["value"]) == ("counts", "free")
+    assert alice.post("/explain/", asked(attributes={"plan": "pro"})).json()["rules"][0]["verdict"] == "absent"
+    assert set(alice.post("/explain/", asked(attributes={"": "x"})).json()["errors"]) == {"request.attributes"}
+
+
 def test_who_may_not_see_policies_is_told_so(catalogue: Catalogue, charlie: Api, service: Api) -> None:
     for outsider in (charlie, service):
         answer = outsider.post("/explain/", asked())

@@ -53,6 +53,16 @@ def test_a_switch_and_a_declared_endpoint_are_known(catalogue: Catalogue) -> Non
     assert (blocked["decision"]["reason"], blocked["answer"]["status"]) == ("switch_block", 503)
 
 
+def test_attributes_are_said_by_name(catalogue: Catalogue) -> None:
+    policy = make_policy(rules=[rate_limit(when=[{"attr": "plan", "in": ["free"]}])])
+    releases.release(policies.newest(policy), catalogue.production, mode="enforce", by=SYSTEM, reason="go")
+    asked = ("POST", "/reports/7/export", "--attribute")
+    assert [explained(*asked, f"plan={plan}")["rules"][0]["verdict"] for plan in ("free", "pro")] == [
+        "counts",
+        "absent",
+    ]
+
+
 def test_what_is_not_there_or_no_request_is_said(catalogue: Catalogue) -> None:
     with pytest.raises(CommandError, match="no service shoes"):
         call_command("explain", "shoes", "production", "GET", "/")
