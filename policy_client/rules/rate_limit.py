@@ -10,7 +10,7 @@ from policy_client.fields import Part, choice, integer
 from policy_client.limit import Algorithm, Limit
 from policy_client.rules.batch import batch_field, check_batch, lots
 from policy_client.rules.keyed import MAX_LIMIT, NO_ZERO, Keyed, check_cost
-from policy_client.rules.wording import duration, each, plural
+from policy_client.rules.wording import duration, each, plural, span
 
 TOKEN_BUCKET = "token_bucket"  # noqa: S105
 FIXED_WINDOW = "fixed_window"
@@ -139,7 +139,7 @@ class RateLimit(Keyed):
         window = duration(self.window)
         if self.algorithm == FIXED_WINDOW:
             what = (
-                f"per window of {window}; windows start at multiples of their length since 1970 "
+                f"per window of {span(self.window)}; windows start at multiples of their length since 1970 "
                 f"(UTC), so at most {2 * self.limit:,} pass in any {window}."
             )
         elif self.algorithm == SLIDING_LOG:
