@@ -121,11 +121,16 @@ class RateLimit(Keyed):
             burst=self.capacity,
             algorithm=_ALGORITHMS[self.algorithm],
             enforced=enforced,
-            denial=f"More than {plural(self.limit, 'call')} per {duration(self.window)}: {self.name} is used up.",
+            denial=f"{self._exceeded()}: {self.name} is used up.",
             quota=f'"{self.name}";q={self.limit};w={self.window}',
             cost=self.cost,
             batch=self.batch,
         )
+
+    def _exceeded(self) -> str:
+        if self.algorithm != TOKEN_BUCKET or self.capacity == self.limit:
+            return f"More than {plural(self.limit, 'call')} per {duration(self.window)}"
+        return f"More than {plural(self.capacity, 'call')} at once, then {self.limit:,} per {duration(self.window)}"
 
     def epoch(self) -> int:
         return self.counter_epoch

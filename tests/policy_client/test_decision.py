@@ -83,6 +83,12 @@ def test_a_limit_that_cannot_grow_says_zero_seconds(store):
     assert fields_of(headers(decide(other, store, user="dave")))["RateLimit"] == '"narrow";r=0;t=60, "wide";r=7;t=0'
 
 
+@pytest.mark.parametrize("burst", [3, 15])
+def test_a_denial_names_the_burst_where_that_is_what_was_used_up(store, burst):
+    decision = denied_after(plan_of(limit(limit=6, window=60, burst=burst)), store, burst)
+    assert decision.detail == f"More than {burst} calls at once, then 6 per minute: per-user is used up."
+
+
 def test_a_denial_has_the_body_and_headers_of_the_contract(store):
     plan = plan_of(limit(limit=10, window=3600))
     decision = denied_after(plan, store, 10)
