@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 from policy_client.bundle import Bundle, Endpoint, Policy, Switch
 from policy_client.call import Call
 from policy_client.claim import Claim
 from policy_client.claims import Claims, Counted, Fact
 from policy_client.match import METHODS, Match, Matcher
+from policy_client.parameters import Parameters
 from policy_client.rollout import NEEDS as ROLLOUT_NEEDS
 from policy_client.rollout import caller_of, is_inside
-from policy_client.rules import Deadline, RequestGuard, Rule
+from policy_client.rules import RequestGuard, Rule
 from policy_client.rules.keyed import Keyed
 from policy_client.wanted import Wanted
 
@@ -24,13 +25,10 @@ CANDIDATE = "candidate"
 _MAX_REMEMBERED = 10_000
 
 
-R = TypeVar("R", bound=Rule)
-
-
-class Judge(NamedTuple, Generic[R]):
+class Judge(NamedTuple):
     """A rule that looks at a call without counting; `reference` is that of the policy which it came from."""
 
-    rule: R
+    rule: Any
     enforced: bool
     reference: str
 
@@ -47,16 +45,15 @@ class Entry:
     the candidate's, so that an adapter need not find out the others; `wanted` is the same by kind. `reason` is why a
     call passes that has nothing to count. `late`: some rule judges while the call runs. `candidate` is the entry of the
     revision that is decided beside this one, and `plain` says that there is neither. `quick`: there is nothing to look
-    at before the limits. `had` and `lacked` are the parts of identities that calls were found to have or not.
+    at before the limits. `parameters` knows what the policy calls those of a path, None where no rule asks. `had` and
+    `lacked` are the parts of identities that calls were found to have or not.
 
     `claim(subject(call))` is what a call asks of the store, None if no limit applies to it.
     """
 
     __slots__ = (
-        "bodies",
         "candidate",
         "claim",
-        "deadlines",
         "guards",
         "had",
         "judged",
@@ -64,6 +61,7 @@ class Entry:
         "late",
         "limits",
         "needs",
+        "parameters",
         "plain",
         "policy",
         "quick",
@@ -73,6 +71,7 @@ class Entry:
         "switches",
         "version",
         "wanted",
+        "watching",
     )
 
     late: bool
@@ -91,16 +90,17 @@ class Entry:
         counted: Sequence[Counted] = (),
         candidate: Entry | None = None,
         shadow: bool = False,
+        endpoints: Sequence[Endpoint] = (),
     ) -> None:
         self.version = version
         self.switches = switches
         self.reason = reason
         self.policy = policy
-        self.guards = _judges(RequestGuard, rules, policy, shadow=shadow)
-        self.deadlines = _judges(Deadline, rules, policy, shadow=shadow)
-        self.bodies = tuple(guard for guard in self.guards if guard.rule.max_body is not None)
+        judges = [Judge(rule, rule.mode == "enforce" and not shadow, source_of(rule, policy)) for rule in rules]
+        self.guards = tuple(judge for judge in judges if isinstance(judge.rule, RequestGuard))
+        self.watching = tuple(judge for judge in judges if judge.rule.watch() is not None)
         self.limits = tuple(one.limit for one in counted)
-        self.late = bool(self.deadlines or self.bodies or (candidate and candidate.late))
+        self.late = bool(self.watching or (candidate and candidate.late))
         self.candidate = candidate
         self.needs = _needs(rules) | (candidate.needs if candidate else frozenset())
         self.wanted = Wanted.of(self.needs)
@@ -110,6 +110,7 @@ class Entry:
         self.lacked: set[str] = set()
         self.had: set[str] = set()
         self.judged = (*(guard.rule.name for guard in self.guards), *(limit.name for limit in self.limits))
+        self.parameters = Parameters(endpoints) if self.wanted.path_params else None
         claims = Claims(self, counted)
         self.claim, self.subject = claims.claim, claims.subject
 
@@ -210,6 +211,7 @@ class Plan:
             counted=self._counted(policy, policy.rules, route, ENFORCED),
             candidate=candidate,
             shadow=self.mode == "shadow",
+            endpoints=policy.endpoints,
         )
 
     def _counted(self, policy: Policy, rules: Sequence[Rule], route: str | None, role: str) -> list[Counted]:
@@ -240,14 +242,6 @@ def compile(bundle: Bundle, *, mode: Mode = "enforce", routes: Iterable[Endpoint
 def joined(*parts: object) -> str:
     """One text for a list of parts that no other list makes: each has its length before it."""
     return "".join(f"{len(text)}:{text}" for text in map(str, parts))
-
-
-def _judges(kind: type[R], rules: Sequence[Rule], policy: str | None, *, shadow: bool) -> tuple[Judge[R], ...]:
-    return tuple(
-        Judge(rule, rule.mode == "enforce" and not shadow, source_of(rule, policy))
-        for rule in rules
-        if isinstance(rule, kind)
-    )
 
 
 def source_of(rule: Rule, reference: str | None) -> str:

@@ -15,7 +15,7 @@ from policy_client.call import Call
 from policy_client.claim import Slots
 from policy_client.decision import DENY, Decision
 from policy_client.plan import Entry, Judge
-from policy_client.rules import Deadline, RequestGuard
+from policy_client.rules.watch import Watch
 
 if TYPE_CHECKING:
     from policy_client.client import PolicyClient
@@ -24,11 +24,15 @@ _around: ContextVar[tuple[Running, ...]] = ContextVar("policy_client_running", d
 
 
 class _Bound(NamedTuple):
-    """Something that may be overstepped while a call runs: bytes of a body, or seconds."""
+    """Something that may be overstepped while a call runs."""
 
-    rule: RequestGuard | Deadline
-    most: float
+    name: str
+    watch: Watch
     enforced: bool
+
+    @property
+    def most(self) -> float:
+        return self.watch.most
 
 
 class Running:
@@ -75,11 +79,12 @@ class Running:
         self._expired = False
         self._cut: Decision | None = None
         self._counted = not (call.finishes and entry.late)
-        self._bodies = _bounds(entry.bodies, call)
-        self._deadlines = _bounds(entry.deadlines, call)
+        bounds = _bounds(entry.watching, call)
+        self._bodies = tuple(bound for bound in bounds if bound.watch.measure == "bytes")
+        self._deadlines = tuple(bound for bound in bounds if bound.watch.measure == "seconds")
         self._shortest = min((bound.most for bound in self._deadlines if bound.enforced), default=None)
         beside = entry.candidate
-        self._candidate = (*_bounds(beside.bodies, call), *_bounds(beside.deadlines, call)) if beside else ()
+        self._candidate = _bounds(beside.watching, call) if beside else ()
         self._forgotten: finalize[..., Any] | None = None
         if slots is not None:
             client.keeper.hold(slots)
@@ -161,7 +166,7 @@ class Running:
         decision = self._decision
         told = self._cut or decision
         bounds = (*self._bodies, *self._deadlines)
-        late = (bound.rule.name for bound in bounds if not bound.enforced and self._overstepped(bound))
+        late = (bound.name for bound in bounds if not bound.enforced and self._overstepped(bound))
         candidate = decision.candidate
         over = next((bound for bound in self._candidate if self._overstepped(bound)), None)
         if candidate is not None and over is not None and candidate.allowed:
@@ -169,13 +174,13 @@ class Running:
         return told._replace(
             # A guard may have judged by Content-Length already.
             would_deny=tuple(dict.fromkeys((*told.would_deny, *late))),
-            judged=(*told.judged, *(bound.rule.name for bound in self._deadlines)),
+            judged=(*told.judged, *(bound.name for bound in self._deadlines)),
             candidate=candidate,
             running=None,
         )
 
     def _overstepped(self, bound: _Bound) -> bool:
-        if isinstance(bound.rule, RequestGuard):
+        if bound.watch.measure == "bytes":
             return self._read > bound.most
         passed = self._clock() - self._started
         return passed >= bound.most or (self._expired and bound.enforced and bound.most == self._shortest)
@@ -184,21 +189,23 @@ class Running:
 _releasing: set[asyncio.Future[None]] = set()
 
 
-def _bounds(judges: Iterable[Judge[Any]], call: Call) -> tuple[_Bound, ...]:
+def _bounds(judges: Iterable[Judge], call: Call) -> tuple[_Bound, ...]:
     return tuple(
-        _Bound(judge.rule, _most(judge.rule), judge.enforces(call)) for judge in judges if judge.rule.applies(call)
+        _Bound(judge.rule.name, judge.rule.watch(), judge.enforces(call))
+        for judge in judges
+        if judge.rule.applies(call)
     )
 
 
-def _most(rule: RequestGuard | Deadline) -> float:
-    return rule.seconds if isinstance(rule, Deadline) else float(rule.max_body or 0)
-
-
 def _denied(decision: Decision, bound: _Bound) -> Decision:
-    rule = bound.rule
-    status, reason = (504, "deadline") if isinstance(rule, Deadline) else (413, "guard")
+    watch = bound.watch
     return decision._replace(
-        outcome=DENY, reason=reason, rule=rule.name, status=status, detail=rule.overstepped(), violated=(rule.name,)
+        outcome=DENY,
+        reason=watch.reason,
+        rule=bound.name,
+        status=watch.status,
+        detail=watch.detail,
+        violated=(bound.name,),
     )
 
 

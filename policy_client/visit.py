@@ -165,6 +165,8 @@ class Visit:
             entry = client.entry_for(ask, self.method, call.route)
         if entry is not None and entry.needs:
             self.describe(call, entry)
+            if entry.parameters is not None and call.route is not None:
+                call.path_params = entry.parameters.named(call.route, call.path_params)
         if cost is not None and entry is not None:
             call.cost = self._cost(call, cost, client)
         return call, entry

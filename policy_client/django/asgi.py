@@ -51,11 +51,11 @@ def _most(client: PolicyClient, scope: Any) -> int | None:
     if entry is None or entry.switches:
         return None
     sure = [
-        guard.rule.max_body
-        for guard in entry.bodies
-        if guard.enforced and guard.rule.rollout >= 100 and not guard.rule.when and guard.rule.max_body is not None
+        judge.rule.watch()
+        for judge in entry.watching
+        if judge.enforced and judge.rule.rollout >= 100 and not judge.rule.when
     ]
-    return min(sure, default=None)
+    return min((int(watch.most) for watch in sure if watch.measure == "bytes"), default=None)
 
 
 class _Cut:

@@ -10,6 +10,7 @@ from policy_client.errors import Errors, Refused, path_join
 from policy_client.fields import Part, Spec, choice, conditions, integer, mapping, read_fields, specs_of, text, wire
 from policy_client.rules.conditions import MAX_CONDITIONS, Condition, read_conditions
 from policy_client.rules.verdict import Stage, Verdict
+from policy_client.rules.watch import Watch
 
 if TYPE_CHECKING:
     from policy_client.call import Call
@@ -102,6 +103,10 @@ class Rule:
     def applies(self, call: Call) -> bool:
         """Whether all conditions hold; a rule that does not apply is as if it were not there."""
         return all(condition.holds(call) for condition in self.when)
+
+    def watch(self) -> Watch | None:
+        """What this rule watches while a call runs, None if nothing."""
+        return None
 
     def looks_at(self) -> Iterable[str]:
         """The parts of a call that this rule needs beside those of its conditions: "user", "ip", "header:x-client",

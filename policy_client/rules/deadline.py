@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from policy_client.fields import number
 from policy_client.rules.base import Rule
 from policy_client.rules.verdict import Stage, Verdict
+from policy_client.rules.watch import Watch
 from policy_client.rules.wording import span
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ class Deadline(Rule):
         "runs to its end, unless it asks policy_client.time_left() or waits for PostgreSQL in Django, which gives up.",
         placeholder="2",
     )
+
+    def watch(self) -> Watch:
+        return Watch("seconds", self.seconds, 504, "deadline", self.overstepped())
 
     def overstepped(self) -> str:
         """The detail of a denial by this rule."""

@@ -11,6 +11,7 @@ from policy_client.fields import boolean, integer, words
 from policy_client.rules.base import Rule
 from policy_client.rules.parts import FIELD_NAME, METHOD
 from policy_client.rules.verdict import Stage, Verdict
+from policy_client.rules.watch import Watch
 from policy_client.rules.wording import plural
 
 if TYPE_CHECKING:
@@ -120,6 +121,11 @@ class RequestGuard(Rule):
         most = plural(self.max_body, "byte")
         words = f"lets it pass so far, and counts its body while that is read: at most {most}"
         return Verdict("runs", words, 413, self.overstepped(), unless=f"its body has at most {most}")
+
+    def watch(self) -> Watch | None:
+        if self.max_body is None:
+            return None
+        return Watch("bytes", self.max_body, 413, "guard", self.overstepped())
 
     def overstepped(self) -> str:
         """The detail of a denial for the size of the body."""
