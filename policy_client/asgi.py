@@ -49,6 +49,7 @@ class AsgiVisit(Visit):
                 call.cookies = read_cookies(call.headers.get("cookie", ""))
             if wants.body:
                 read_body_headers(call, call.headers)
+                call.unannounced = not scope.get("http_version", "").startswith("1")
         if wants.ip:
             remote = (scope.get("client") or (None,))[0]
             call.ip = self.client.proxies.client(remote, call.headers.get("x-forwarded-for"))

@@ -31,7 +31,8 @@ class Call:
     and mount prefix; parameters may be written in the framework's own way. `headers` has lower-case names. `ip` is the
     address of the client after trusted proxies. `path_params`, `query`, `cookies` and `attributes` map names to values.
     `cost` is what the service says that the call costs, None where it says nothing. `finishes`: whoever decides the
-    call will tell how it ended, by `Decision.finish`.
+    call will tell how it ended, by `Decision.finish`. `unannounced`: a body may come that no header announces, as over
+    HTTP/2.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class Call:
         "query",
         "route",
         "tenant",
+        "unannounced",
         "user",
     )
 
@@ -94,3 +96,4 @@ class Call:
         self.content_type = content_type
         self.cost = cost
         self.finishes = False
+        self.unannounced = False

@@ -155,4 +155,6 @@ class RequestGuard(Rule):
 
 
 def _has_body(call: Call) -> bool:
-    return bool(call.content_length) or "transfer-encoding" in call.headers
+    """As far as one can know before it is read: what says of which type it is will have one."""
+    announced = bool(call.content_length) or "transfer-encoding" in call.headers
+    return announced or (call.unannounced and call.content_length is None and call.content_type is not None)

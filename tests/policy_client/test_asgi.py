@@ -507,3 +507,24 @@ async def test_without_a_bundle_calls_pass_and_say_so() -> None:
     assert [(answer.status_code, "ratelimit" in answer.headers) for answer in answers] == [(200, False)] * 3
     assert not client.ready()
     client.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "status"),
+    [
+        ("2", [(b"content-type", b"text/plain")], 415),
+        ("2", [(b"content-type", b"application/json")], 200),
+        ("3", [(b"content-type", b"text/plain"), (b"content-length", b"0")], 200),
+        ("2", [], 200),
+        ("1.1", [(b"content-type", b"text/plain")], 200),
+    ],
+)
+async def test_a_body_that_no_header_announces_has_a_type_all_the_same(policies, version, headers, status) -> None:
+    policies.enforce(route="/up", json={"kind": "request_guard", "content_types": ["application/json"]})
+    app = Starlette(routes=[Route("/up", text, methods=["POST"])])
+    app.add_middleware(PolicyMiddleware, client=policies.client)
+    scope = {"type": "http", "http_version": version, "method": "POST", "path": "/up", "headers": headers}
+    sent = await converse(
+        app, {**scope, "query_string": b"", "root_path": "", "scheme": "https"}, {"type": "http.request"}
+    )
+    assert sent[0]["status"] == status
