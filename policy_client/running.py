@@ -8,19 +8,32 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from weakref import finalize
 
 from policy_client.call import Call
 from policy_client.claim import Slots
 from policy_client.decision import DENY, Decision
+from policy_client.keeper import Keeper
 from policy_client.plan import Entry, Judge
 from policy_client.rules.watch import Watch
 
-if TYPE_CHECKING:
-    from policy_client.client import PolicyClient
-
 _around: ContextVar[tuple[Running, ...]] = ContextVar("policy_client_running", default=())
+
+
+class Host(Protocol):
+    """What a call that runs asks of the client that decided it."""
+
+    keeper: Keeper
+
+    def record(self, decision: Decision, now: float) -> None:
+        """Count a call that is over; `now` is when it was decided."""
+
+    def release(self, slots: Slots) -> None:
+        """Give slots back, now. Never raises."""
+
+    async def arelease(self, slots: Slots) -> None:
+        """`release` for coroutines."""
 
 
 class _Bound(NamedTuple):
@@ -60,7 +73,7 @@ class Running:
 
     def __init__(  # noqa: PLR0917 - one place makes these
         self,
-        client: PolicyClient,
+        client: Host,
         decision: Decision,
         entry: Entry,
         call: Call,
