@@ -70,7 +70,8 @@ def put_back() -> None:
     if not _given:
         return
     for connection in connections.all(initialized_only=True):
-        raw = getattr(connection, "connection", None)
+        # Of other databases there is nothing to put back, and SQLite's connections cannot even be looked up.
+        raw = connection.connection if connection.vendor == "postgresql" else None
         given = None if raw is None else _given.get(raw)
         # In a transaction that goes on, the next statement sees to it.
         if raw is not None and given is not None and given.session is not None and raw.autocommit:

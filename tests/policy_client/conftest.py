@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.core.cache import caches
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 
 from policy_client.stores import Store, open_store
 from policy_client.stores.django_cache import DjangoRedisStore
@@ -22,6 +24,17 @@ def _no_proxy_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def no_database() -> Iterator[None]:
+    """A request's beginning and end do not look after connections that tests of other rooms have left open."""
+    around = (request_started, request_finished)
+    for signal in around:
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in around:
+        signal.connect(close_old_connections)
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from policy_client import protect, time_left
 from policy_client.django.throttling import PolicyThrottle
 from policy_client.testing import Policies, in_force
 
+pytestmark = pytest.mark.usefixtures("no_database")
+
 MINE = "policy_client.django.PolicyMiddleware"
 SLOT = {"kind": "concurrency_limit", "key": [], "limit": 1}
 DEADLINE = {"kind": "deadline", "seconds": 2}

@@ -28,6 +28,8 @@ from policy_client.asgi import PolicyMiddleware
 from policy_client.flask import Policies as FlaskPolicies
 from policy_client.testing import Policies, in_force
 
+pytestmark = pytest.mark.usefixtures("no_database")
+
 MINE = "policy_client.django.PolicyMiddleware"
 PATHS = ["/things/7", "/a/b/c/things/7", "/shelf", "/files/x/y.txt", "/slashed/7/"]
 RULES = {

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import OperationalError, ProgrammingError, connections, transaction
+from django.db import ConnectionHandler, OperationalError, ProgrammingError, connections, transaction
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path
@@ -192,6 +192,22 @@ def test_a_request_leaves_nothing_to_whoever_asks_past_django(database: str) -> 
     with connection().connection.cursor() as cursor:
         assert cursor.execute("SHOW statement_timeout").fetchone() == ("0",)
     assert SEEN[0][0] > 18_000
+
+
+@only("persistent")
+def test_a_connection_to_another_database_is_no_hindrance(database: str) -> None:
+    beside = ConnectionHandler({"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})["default"]
+    connections["beside"] = beside
+    try:
+        beside.ensure_connection()
+        STEPS.append(shown)
+        run("SELECT 1")
+        assert ask("/bounded") == 200
+        with connection().connection.cursor() as cursor:
+            assert cursor.execute("SHOW statement_timeout").fetchone() == ("0",)
+    finally:
+        beside.close()
+        del connections["beside"]
 
 
 @only("persistent")
