@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import ConnectionHandler, OperationalError, ProgrammingError, connections, transaction
+from django.db import OperationalError, ProgrammingError, connections, transaction
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path
@@ -196,18 +196,23 @@ def test_a_request_leaves_nothing_to_whoever_asks_past_django(database: str) -> 
 
 @only("persistent")
 def test_a_connection_to_another_database_is_no_hindrance(database: str) -> None:
-    beside = ConnectionHandler({"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})["default"]
-    connections["beside"] = beside
+    known = dict(connections.settings)
+    beside = {"beside": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+    connections.settings.clear()
+    connections.settings.update({**connections.configure_settings({**known, **beside}), **known})
+    connections.settings.update({name: connections.settings.pop(name) for name in known})
     try:
-        beside.ensure_connection()
+        connections["beside"].ensure_connection()
+        assert next(iter(connections.all(initialized_only=True))).alias == "beside"
         STEPS.append(shown)
         run("SELECT 1")
         assert ask("/bounded") == 200
         with connection().connection.cursor() as cursor:
             assert cursor.execute("SHOW statement_timeout").fetchone() == ("0",)
     finally:
-        beside.close()
+        connections["beside"].close()
         del connections["beside"]
+        del connections.settings["beside"]
 
 
 @only("persistent")
