@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
-NOTHING: Mapping[str, Any] = {}
+
+class _Nothing(dict[str, Any]):
+    """An empty mapping that nobody changes, and that may therefore be a default."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+NOTHING: Mapping[str, Any] = _Nothing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +31,10 @@ Identify = Callable[[Any], Identity | Awaitable[Identity]]
 """A service's own way from a request of its framework to who calls."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Call:
-    """One call. Not a dataclass, because one is made per request.
+    """One call. Its fields are defaults of the class, not slots: of most calls most of them hold, and one is made per
+    request.
 
     `endpoint` is the name that a decorator gave, which beats the route. `route` is the template without host, query
     and mount prefix; parameters may be written in the framework's own way. `headers` has lower-case names. `ip` is the
@@ -35,65 +44,30 @@ class Call:
     HTTP/2.
     """
 
-    __slots__ = (
-        "api_key",
-        "attributes",
-        "authenticated",
-        "content_length",
-        "content_type",
-        "cookies",
-        "cost",
-        "endpoint",
-        "finishes",
-        "headers",
-        "ip",
-        "method",
-        "path",
-        "path_params",
-        "query",
-        "route",
-        "tenant",
-        "unannounced",
-        "user",
-    )
+    endpoint: str | None = None
+    method: str = ""
+    route: str | None = None
+    path: str = ""
+    headers: Mapping[str, str] = NOTHING
+    query: Mapping[str, str] = NOTHING
+    cookies: Mapping[str, str] = NOTHING
+    path_params: Mapping[str, Any] = NOTHING
+    ip: str | None = None
+    user: str | None = None
+    tenant: str | None = None
+    api_key: str | None = None
+    authenticated: bool = False
+    attributes: Mapping[str, Any] = NOTHING
+    content_length: int | None = None
+    content_type: str | None = None
+    cost: int | None = None
+    finishes: bool = field(default=False, init=False)
+    unannounced: bool = field(default=False, init=False)
 
-    def __init__(
-        self,
-        *,
-        endpoint: str | None = None,
-        method: str = "",
-        route: str | None = None,
-        path: str = "",
-        headers: Mapping[str, str] = NOTHING,
-        query: Mapping[str, str] = NOTHING,
-        cookies: Mapping[str, str] = NOTHING,
-        path_params: Mapping[str, Any] = NOTHING,
-        ip: str | None = None,
-        user: str | None = None,
-        tenant: str | None = None,
-        api_key: str | None = None,
-        authenticated: bool = False,
-        attributes: Mapping[str, Any] = NOTHING,
-        content_length: int | None = None,
-        content_type: str | None = None,
-        cost: int | None = None,
-    ) -> None:
-        self.endpoint = endpoint
-        self.method = method
-        self.route = route
-        self.path = path
-        self.headers = headers
-        self.query = query
-        self.cookies = cookies
-        self.path_params = path_params
-        self.ip = ip
-        self.user = user
-        self.tenant = tenant
-        self.api_key = api_key
-        self.authenticated = authenticated
-        self.attributes = attributes
-        self.content_length = content_length
-        self.content_type = content_type
-        self.cost = cost
-        self.finishes = False
-        self.unannounced = False
+    @classmethod
+    def of_request(cls, method: str) -> Self:
+        """The call of a request that an adapter goes on to describe, and whose end it will tell."""
+        call = cls.__new__(cls)
+        call.method = method
+        call.finishes = True
+        return call

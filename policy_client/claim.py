@@ -70,9 +70,15 @@ class Claim:
         self.would_deny = would_deny
         self.asked = asked
         self.judged = judged
-        self.slots = any(counter.slots for counter, _ in takes)
-        self.batched = any(counter.batch for counter, _ in takes)
-        self.local = self.batched and all(counter.batch for counter, _ in takes)
+        # Plain loops: of a caller who was not here lately a claim is made anew.
+        self.slots = self.batched = self.local = False
+        for counter, _ in takes:
+            if counter.slots:
+                self.slots = True
+            elif counter.batch:
+                self.batched = True
+        if self.batched:
+            self.local = all(counter.batch for counter, _ in takes)
         self.in_lots = False
         self.parts: dict[tuple[int, bool], Claim] = {}
         self.holder = b""

@@ -58,35 +58,44 @@ class Claims:
         self._asked = [_asked(one, fact) for one in counted]
         self._alone = len(facts) == 1
         self._variants: dict[tuple[int, bool, int | None], tuple[Counter, Limit]] = {}
+        # Which facts are identities.
+        self._identities = {
+            part: position
+            for one in self._asked
+            for part, position in zip(one.counted.rule.key, one.parts, strict=True)
+            if part in IDENTITIES
+        }
         self.subject = _subject_reader([read for _, read in facts.values()])
         self.claim = lru_cache(_MAX_CLAIMS)(self._claim)
 
     def _claim(self, subject: Any, cost: int | None = None) -> Claim | None:
         facts: Sequence[Any] = (subject,) if self._alone else subject
+        self._note(facts)
         takes: list[Take] = []
         asked: list[Limit] = []
         for index, (counted, parts, when, inside) in enumerate(self._asked):
-            own = [facts[position] for position in parts if facts[position] is not None]
-            self._note(counted.rule, parts, facts)
-            if len(own) < len(parts) or (when is not None and not facts[when]):
+            if when is not None and not facts[when]:
+                continue
+            key = (counted.family, *[facts[position] for position in parts])
+            if None in key:
                 continue
             counter, limit = self._variant(index, inside is None or facts[inside], cost)
-            takes.append((counter, (counted.family, *own)))
+            takes.append((counter, key))
             asked.append(limit)
         if not takes:
             return None
         entry = self._entry
-        whole = len(asked) == len(self._asked)
-        judged = entry.judged if whole else (*entry.judged[: len(entry.guards)], *(limit.name for limit in asked))
-        return Claim(takes, entry, (), tuple(asked), judged)
+        if len(asked) == len(self._asked):
+            return Claim(takes, entry, (), tuple(asked), entry.judged)
+        return Claim(takes, entry, (), tuple(asked), (*entry.judged[: len(entry.guards)], *[one.name for one in asked]))
 
-    def _note(self, rule: Keyed, parts: tuple[int, ...], facts: Sequence[Any]) -> None:
+    def _note(self, facts: Sequence[Any]) -> None:
         """Remember which identities there are at all: one that never is, is a service's mistake."""
-        for part, position in zip(rule.key, parts, strict=True):
-            if part in IDENTITIES:
+        had = self._entry.had
+        for part, position in self._identities.items():
+            if part not in had:
                 text = facts[position]
-                seen = self._entry.had if text is not None and text[0] in PRESENT else self._entry.lacked
-                seen.add(part)
+                (had if text is not None and text[0] in PRESENT else self._entry.lacked).add(part)
 
     def _variant(self, index: int, inside: bool, cost: int | None) -> tuple[Counter, Limit]:
         """The counter and limit of a rule as they are for one call: outside of its rollout a rule is in shadow, and the

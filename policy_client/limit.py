@@ -135,6 +135,7 @@ class Counter:
         "group",
         "limit",
         "name",
+        "slots",
         "window",
     )
 
@@ -144,6 +145,7 @@ class Counter:
         self.algorithm = limit.algorithm
         self.bucket = limit.algorithm is Algorithm.TOKEN_BUCKET
         self.fixed = limit.algorithm is Algorithm.FIXED_WINDOW
+        self.slots = limit.algorithm is Algorithm.SLOTS
         self.enforced = limit.enforced
         self.batch = limit.batch if limit.enforced else 0
         self.window = limit.window * SECOND
@@ -152,10 +154,6 @@ class Counter:
         self.ceiling = limit.burst * self.window if self.bucket else limit.limit
         self.group = group
         self.family = family
-
-    @property
-    def slots(self) -> bool:
-        return self.algorithm is Algorithm.SLOTS
 
     def ends(self, at: int) -> int:
         """The moment at which the window or period of this number ends."""

@@ -154,8 +154,7 @@ class Visit:
         return await client.adecide(call, entry)
 
     def _call(self, client: "PolicyClient", ask: Ask, cost: Cost | None) -> tuple[Call, Entry | None]:
-        call = Call(method=self.method)
-        call.finishes = True
+        call = Call.of_request(self.method)
         entry: Entry | None
         if isinstance(ask, Entry):
             entry = ask
