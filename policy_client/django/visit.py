@@ -12,6 +12,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from policy_client.answer import headers
 from policy_client.call import Call
 from policy_client.client import PolicyClient
 from policy_client.decision import Decision
@@ -81,22 +82,25 @@ class DjangoVisit(Visit):
 
     def decide(self, ask: Ask) -> Decision:
         decision = super().decide(ask)
-        if self.running is not None:
-            hold(self.request, self.running)
+        if decision.running is not None:
+            hold(self.request, decision.running)
             if self._too_large():
                 self.finish()
-        return self._settle(self.decision or decision)
+                decision = self.decision or decision
+        return self._settle(decision)
 
     async def adecide(self, ask: Ask) -> Decision:
         decision = await super().adecide(ask)
-        if self.running is not None:
-            hold(self.request, self.running)
+        if decision.running is not None:
+            hold(self.request, decision.running)
             if self._too_large():
                 await self.afinish()
-        return self._settle(self.decision or decision)
+                decision = self.decision or decision
+        return self._settle(decision)
 
     def _settle(self, decision: Decision) -> Decision:
-        if decision.allowed and getattr(self.request, "scope", {}).get(CUT):
+        scope = getattr(self.request, "scope", None)
+        if scope is not None and decision.allowed and scope.get(CUT):
             # Something on the way has changed which view it is; a body that was cut short reaches none.
             raise RequestDataTooBig("The body is larger than the policy of this address allows.")
         return decision
@@ -153,11 +157,11 @@ class DjangoVisit(Visit):
         return True
 
     def grant(self, response: Any) -> Any:
-        if isinstance(response, HttpResponseBase):
+        if isinstance(response, HttpResponseBase) and self.decision is not None:
             # What we tell is ASCII, because a bundle's names are. Django would convert it all the same, which takes
             # longer than the decision; it has no public way around that.
             known = response.headers._store
-            for name, value in self.headers():
+            for name, value in headers(self.decision):
                 known[name.lower()] = (name, value)
         return response
 
