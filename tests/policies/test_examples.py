@@ -66,7 +66,8 @@ def test_a_changed_rule_that_breaks_an_example_refuses_the_save(catalogue: Catal
 def test_shadow_or_inherited_rules_make_no_difference_to_an_example(catalogue: Catalogue) -> None:
     floor = make_policy(name="floor", scope="service", endpoints=[], rules=[rate_limit(name="all", key=[], limit=1)])
     releases.release(policies.newest(floor), catalogue.production, mode="enforce", by=SYSTEM, reason="go")
-    make_policy(examples=[example(10, "allow")])
+    kept = make_policy(examples=[example(10, "allow")])
+    assert policies.newest(kept).number == 1
 
 
 def test_a_path_of_no_endpoint_of_the_policy_is_told_at_its_field(catalogue: Catalogue) -> None:
