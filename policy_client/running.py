@@ -255,8 +255,8 @@ async def in_time(running: Running | None) -> AsyncIterator[Callable[[], None]]:
     if running is None or left is None:
         yield nothing
         return
-    clock = asyncio.timeout(left)
     with expiring(running, left) as lift:
+        clock = asyncio.timeout(left)  # goes off behind that, never before
 
         def lift_both() -> None:
             lift()
