@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from policy_client.fields import Part, choice, integer
+from policy_client.fields import integer
 from policy_client.limit import Algorithm, Limit
-from policy_client.rules.keyed import NO_ZERO, Keyed
+from policy_client.rules.keyed import NO_ZERO, Keyed, epoch_field, failure_mode_field
 from policy_client.rules.verdict import Verdict
 from policy_client.rules.wording import each, plural, span
 
@@ -48,10 +48,8 @@ class ConcurrencyLimit(Keyed):
         "theirs, however long they take.",
         default=60,
     )
-    failure_mode: str = choice(
-        {"local": "Local", "open": "Open", "closed": "Closed"}, label="Failure mode", default="local", part=Part.FIXED
-    )
-    counter_epoch: int = integer(0, 10**9, label="Counter epoch", default=0, part=Part.RELEASE)
+    failure_mode: str = failure_mode_field("local")
+    counter_epoch: int = epoch_field()
 
     def numbers(self, *, enforced: bool) -> Limit:
         """The unit of slots is that of the IETF draft "RateLimit header fields for HTTP"."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from policy_client.errors import Errors, path_join
-from policy_client.fields import choice, words
+from policy_client.fields import Part, choice, integer, words
 from policy_client.limit import Limit
 from policy_client.rules.base import Rule
 from policy_client.rules.parts import NAMED_PARTS, SIMPLE_PARTS
@@ -112,6 +112,29 @@ class Keyed(Rule):
             "shared": " Calls that lack this share one counter.",
             "skip": " Calls that lack this are not limited by this rule.",
         }[self.on_missing]
+
+
+def cost_field() -> Any:
+    """As how many calls one call counts."""
+    return integer(
+        1,
+        MAX_LIMIT,
+        label="Cost",
+        unit="per call",
+        help="As how many calls one call counts. A cost that the service gives takes its place.",
+        default=1,
+    )
+
+
+def failure_mode_field(default: str) -> Any:
+    """What holds while the store does not answer; so far the default alone."""
+    modes = {"local": "Local", "open": "Open", "closed": "Closed"}
+    return choice(modes, label="Failure mode", default=default, part=Part.FIXED)
+
+
+def epoch_field() -> Any:
+    """Raised by a release that resets the counters."""
+    return integer(0, 10**9, label="Counter epoch", default=0, part=Part.RELEASE)
 
 
 def check_cost(cost: int, bound: int, bound_name: str, path: str, errors: Errors) -> None:

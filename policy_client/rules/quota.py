@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from policy_client.errors import Errors
-from policy_client.fields import Part, choice, integer
+from policy_client.fields import choice, integer
 from policy_client.limit import Algorithm, Limit
 from policy_client.rules.batch import batch_field, check_batch, lots
-from policy_client.rules.keyed import MAX_LIMIT, NO_ZERO, Keyed, check_cost
+from policy_client.rules.keyed import MAX_LIMIT, NO_ZERO, Keyed, check_cost, cost_field, epoch_field, failure_mode_field
 from policy_client.rules.rate_limit import costs
 from policy_client.rules.wording import each, plural
 
@@ -54,19 +54,10 @@ class Quota(Keyed):
         "which it starts anew.",
         placeholder=MONTH,
     )
-    cost: int = integer(
-        1,
-        MAX_LIMIT,
-        label="Cost",
-        unit="per call",
-        help="As how many calls one call counts. A cost that the service gives takes its place.",
-        default=1,
-    )
-    failure_mode: str = choice(
-        {"local": "Local", "open": "Open", "closed": "Closed"}, label="Failure mode", default="open", part=Part.FIXED
-    )
+    cost: int = cost_field()
+    failure_mode: str = failure_mode_field("open")
     batch: int = batch_field()
-    counter_epoch: int = integer(0, 10**9, label="Counter epoch", default=0, part=Part.RELEASE)
+    counter_epoch: int = epoch_field()
 
     @classmethod
     def complete(cls, values: dict[str, Any], path: str, errors: Errors) -> dict[str, Any]:
