@@ -146,7 +146,9 @@ def test_the_refusal_of_a_tighter_span_says_what_would_do(catalogue: Catalogue) 
 def test_spans_that_cannot_be_held_against_each_other_are_let_be(
     catalogue: Catalogue, one: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    make_policy(rules=[one, other])
+    kept = make_policy(rules=[one, other])
+    assert kept.head is not None
+    assert kept.head.number == 1
 
 
 def test_a_condition_on_a_part_of_the_path_that_no_route_has_is_refused(catalogue: Catalogue) -> None:
