@@ -25,6 +25,7 @@ class Ledger:
 LEDGERS = (
     Ledger("policies_auditevent", (("seq",), ("hash",))),
     Ledger("policies_revision", (("id",), ("policy_id", "number"))),
+    Ledger("policies_gate", (("id",),)),
 )
 _FUNCTION = "policies_refuse_change"
 

@@ -151,7 +151,7 @@ def _room(sheet: Sheet, rows: Sized, most: int, noun: str) -> bool:
 def _draft(page: Page) -> dict[str, Any]:
     draft = page.sheet.draft()
     if page.policy is not None:  # these two never change, so the page only shows them
-        draft["service"], draft["scope"] = page.policy.service.slug, page.policy.scope
+        draft["service"], draft["scope"] = page.policy.service.slug if page.policy.service else "", page.policy.scope
     return draft
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from policies.admin.typed_forms import TypedForm, choice_field, number_field, prose_field, text_field, tick_field
 from policies.lifecycle.policies import newest
-from policies.models import Environment, Policy, ReleaseState
+from policies.models import Environment, Policy, ReleaseState, Service
 from policies.publishing.plans import live_plan
 from policy_client.errors import Refused
 from policy_client.explain import Explanation, explain, sample_call
@@ -51,10 +51,12 @@ def show(request: HttpRequest, site: AdminSite, policy: Policy) -> HttpResponse:
     """The form; with `?path=…` also what it comes to."""
     if request.method not in ("GET", "HEAD"):
         return HttpResponseNotAllowed(["GET"])
+    if policy.service is None:
+        raise Http404("A default of every service is explained at the policies of one.")
     environments = list(Environment.objects.filter(archived_at=None).order_by("slug"))
     asked = "path" in request.GET
     form = RequestForm(request.GET if asked else _first(policy), environments)
-    told = _explained(form, policy, environments) if asked else None
+    told = _explained(form, policy.service, environments) if asked else None
     context = {
         **site.each_context(request),
         "title": f"Explain a request to {policy.service.name}",
@@ -76,7 +78,7 @@ def _first(policy: Policy) -> dict[str, str]:
     return {**typed, "method": methods[0], "path": re.sub(r"\{[^}]*\}", "1", endpoints[0]["route"])}
 
 
-def _explained(form: RequestForm, policy: Policy, environments: list[Environment]) -> Explanation | None:
+def _explained(form: RequestForm, service: Service, environments: list[Environment]) -> Explanation | None:
     typed = {name: str(value or "").strip() for name, value in form.typed().items()}
     environment = next((one for one in environments if one.slug == typed["environment"]), None)
     if environment is None:
@@ -103,7 +105,7 @@ def _explained(form: RequestForm, policy: Policy, environments: list[Environment
         for field, messages in refused.errors.items():
             form.tell(field, " ".join(messages))
         return None
-    return explain(live_plan(policy.service, environment), call, timezone.now().timestamp())
+    return explain(live_plan(service, environment), call, timezone.now().timestamp())
 
 
 def shown(told: Explanation) -> dict[str, Any]:

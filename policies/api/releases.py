@@ -77,7 +77,7 @@ class FallbackRow(serializers.Serializer[Any]):
 class ReleaseRow(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     policy = serializers.CharField()
-    service = serializers.CharField()
+    service = serializers.CharField(allow_null=True, help_text="null: a default of the whole organisation.")
     environment = serializers.CharField()
     revision = serializers.IntegerField(
         allow_null=True, help_text="null: a rollback took the policy out of the bundle."
@@ -140,7 +140,7 @@ class Releases(Room):
         live = row.state == ReleaseState.LIVE and row.revision is not None
         return {
             **releases.document(row),
-            "service": row.policy.service.slug,
+            "service": row.policy.service.slug if row.policy.service else None,
             "starts_at": None,
             "expires_at": None,
             "checklist": None,

@@ -2,6 +2,7 @@
 
 import getpass
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -9,6 +10,16 @@ from django.contrib.auth.models import Permission
 from django.db.models import Q
 
 from policies.lifecycle.refusals import Forbidden
+from policies.models import Environment, Service
+
+
+class Anywhere(Enum):
+    """Stands for "in one of them, whichever"."""
+
+    ANY = "any"
+
+
+ANY = Anywhere.ANY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +35,17 @@ class Actor:
     user: Any = None
     request_id: str = ""
 
-    def require(self, permission: str) -> None:
-        """Refuse unless the account has a model permission, such as `add_release`."""
+    def require(
+        self,
+        permission: str,
+        *,
+        service: Service | Anywhere | None = ANY,
+        environment: Environment | Anywhere | None = ANY,
+    ) -> None:
+        """Refuse unless the account has a permission, such as `add_release`, for this service in this environment.
+
+        None asks for all of them; where one is not named, any will do.
+        """
         if self.user is None:
             return
         if not self.user.is_active or not self.user.has_perm(f"policies.{permission}"):

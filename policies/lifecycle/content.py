@@ -183,8 +183,9 @@ def _named(model: Any, draft: Mapping[str, Any], field: str, faults: Faults) -> 
 
 def _scope(draft: Mapping[str, Any], faults: Faults) -> str:
     scope = draft.get("scope", PolicyScope.ENDPOINT.value)
-    if scope not in PolicyScope.values:
-        faults.add("scope", f"Must be one of: {', '.join(PolicyScope.values)}.")
+    known = (PolicyScope.ENDPOINT.value, PolicyScope.SERVICE.value)
+    if scope not in known:
+        faults.add("scope", f"Must be one of: {', '.join(known)}.")
         return PolicyScope.ENDPOINT.value
     return str(scope)
 

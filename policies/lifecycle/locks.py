@@ -7,7 +7,7 @@ locked against other verbs only: heartbeats, which refer to it, go on.
 from typing import TypeVar
 
 from policies.lifecycle.refusals import Refusal
-from policies.models import Environment, Service, Team
+from policies.models import Environment, Policy, Service, Team
 
 Row = TypeVar("Row", bound=Team | Service | Environment)
 
@@ -19,6 +19,14 @@ def hold(row: Row, field: str = "") -> Row:
         message = f"{held.label} was archived; name one that is in use."
         raise Refusal("archived", message, errors={field or held.kind: [message]})
     return held
+
+
+def hold_place(policy: Policy) -> None:
+    """Lock where a policy belongs until the commit: its service, or the row of an organisation's default itself."""
+    if policy.service is None:
+        Policy.objects.select_for_update(no_key=True, of=("self",)).get(pk=policy.pk)
+    else:
+        reread(policy.service)
 
 
 def reread(row: Row) -> Row:

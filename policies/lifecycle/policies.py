@@ -106,7 +106,7 @@ def merged(policy: Policy, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _held(policy: Policy) -> Policy:
     """The policy as it is now. Whoever changes one holds the lock of its service, so this is enough."""
-    locks.reread(policy.service)
+    locks.hold_place(policy)
     return Policy.objects.select_related("head", "service").get(pk=policy.pk)
 
 

@@ -84,6 +84,9 @@ def release(
             on_change=on_change,
             counter_epoch=_epoch(policy, environment, on_change),
             reason=reason,
+            state=ReleaseState.LIVE,
+            requested_by=by.name,
+            requested_at=timezone.now(),
             released_by=by.name,
             released_at=timezone.now(),
         )
@@ -121,6 +124,9 @@ def roll_back(live: Release, *, to: Release | None = None, by: Actor, reason: st
             restores=target.restored if target and restored else None,
             rolled_back_from=live,
             reason=reason,
+            state=ReleaseState.LIVE,
+            requested_by=by.name,
+            requested_at=timezone.now(),
             released_by=by.name,
             released_at=timezone.now(),
         )
@@ -158,7 +164,7 @@ def rollback_command(live: Release, by: str = "you") -> str:
 
 def _lock(policy: Policy) -> Policy:
     """Releases of one service go one after another: whether endpoints clash is a question to all of them."""
-    locks.reread(policy.service)
+    locks.hold_place(policy)
     return Policy.objects.select_related("service").get(pk=policy.pk)
 
 
@@ -238,7 +244,7 @@ def _earlier(live: Release, to: Release) -> Release:
 def _refuse_taken_endpoints(policy: Policy, revision: Revision, environment: Environment) -> None:
     """Refuse if another policy is live there with one of the revision's endpoints."""
     mine = wire_endpoints(revision)
-    if not mine:
+    if not mine or policy.service is None:
         return
     alike = functools.reduce(operator.or_, map(_may_name, mine))
     others = bundles.live_releases(policy.service, environment).exclude(policy=policy).filter(alike)

@@ -150,7 +150,7 @@ def _check(
 def _hold(policy: Policy | None, service: Service | None, environment: Environment | None) -> None:
     """Nothing that was put away gets a switch, not even at the moment that it is put away."""
     if policy is not None:
-        locks.reread(policy.service)
+        locks.hold_place(policy)
         policy.refresh_from_db(fields=["archived_at"])
         if policy.archived_at is not None:
             raise Invalid({"policy": [f"{policy.reference} was archived; name a policy that is in use."]})

@@ -1,9 +1,47 @@
-"""Keys of services and tokens of people. Secrets are shown once; only their hash is kept."""
+"""What people may do where; keys of services and tokens of people, whose secrets are shown once and kept as hashes."""
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 
 from policies.models.catalog import Environment, Service
+
+
+class GrantRole(models.TextChoices):
+    VIEWER = "viewer", "viewer: look"
+    EDITOR = "editor", "editor: edit policies, release, roll back, switch"
+    APPROVER = "approver", "approver: approve releases, set overrides"
+    ADMIN = "admin", "admin: all of these, and keys, environments and grants"
+
+
+class Grant(models.Model):
+    """What a person may do where: one service or all (null), one environment or all (null)."""
+
+    kind = "grant"
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="grants")
+    role = models.CharField(max_length=8, choices=GrantRole)
+    service = models.ForeignKey(Service, null=True, blank=True, on_delete=models.PROTECT, related_name="grants")
+    environment = models.ForeignKey(Environment, null=True, blank=True, on_delete=models.PROTECT, related_name="grants")
+    place = models.CharField(max_length=130, editable=False)  # "reports/production", a star for all
+    granted_by = models.CharField(max_length=150, editable=False)
+    granted_at = models.DateTimeField(editable=False)
+
+    class Meta:
+        ordering = ["user__username", "role", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "role", "place"], name="grant_once"),
+            models.CheckConstraint(condition=Q(role__in=GrantRole.values), name="grant_role_known"),
+        ]
+
+    def __str__(self) -> str:
+        where = f"{self.service.slug if self.service else 'all services'} in "
+        return f"{self.user.get_username()}: {self.role} of {where}" + (
+            self.environment.slug if self.environment else "all environments"
+        )
+
+    @property
+    def label(self) -> str:
+        return f"grant:{self.pk}"
 
 
 class Scope(models.TextChoices):

@@ -6,6 +6,8 @@ from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 
+MOST_APPROVALS = 2
+
 slug_format = RegexValidator(
     r"^[a-z0-9][a-z0-9-]{0,62}\Z",
     "Use 1 to 63 lower-case letters, digits and hyphens, beginning with a letter or digit, such as “team-data”.",
@@ -74,12 +76,36 @@ class Environment(Catalogued):
     kind = "environment"
     approvals_required = models.PositiveSmallIntegerField(
         default=0,
-        validators=[MaxValueValidator(0, "Approvals are not available yet: leave it at 0.")],
-        help_text="How many other people must approve a release into it. Only 0 for now.",
+        validators=[MaxValueValidator(MOST_APPROVALS, f"Must be at most {MOST_APPROVALS}.")],
+        help_text=f"How many other people must approve a release into it: 0 to {MOST_APPROVALS}.",
+    )
+    frozen = models.BooleanField(
+        default=False, help_text="A frozen environment takes rollbacks and switches, and refuses all other changes."
+    )
+    promotes_to = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Where a revision goes next. Example: from staging to production.",
     )
 
+    class Meta(Catalogued.Meta):
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(approvals_required__lte=MOST_APPROVALS), name="environment_approvals_in_bounds"
+            ),
+        ]
+
     def document(self) -> dict[str, Any]:
-        return {"slug": self.slug, "name": self.name, "approvals_required": self.approvals_required}
+        return {
+            "slug": self.slug,
+            "name": self.name,
+            "approvals_required": self.approvals_required,
+            "frozen": self.frozen,
+            "promotes_to": self.promotes_to.slug if self.promotes_to else None,
+        }
 
 
 class Endpoint(models.Model):

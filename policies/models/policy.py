@@ -12,11 +12,13 @@ from django.db.models.lookups import GreaterThan
 from policies.models.catalog import Service, Team
 
 LONGEST_WATCH = 31 * 24 * 3600
+DEFAULT_REVIEW_DAYS = 180
 
 
 class PolicyScope(models.TextChoices):
     ENDPOINT = "endpoint", "endpoints of the service"
     SERVICE = "service", "default for the whole service"
+    ORGANISATION = "organisation", "default for every service"
 
 
 class Metric(models.TextChoices):
@@ -35,14 +37,22 @@ class Direction(models.TextChoices):
 
 
 class Policy(models.Model):
-    """The owned set of rules for endpoints of a service; what it says is its newest revision, `head`."""
+    """The owned set of rules for endpoints of a service; what it says is its newest revision, `head`.
 
-    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="policies")
+    A default of scope organisation belongs to no service. `labels` (between blanks, for searching) and `review_days`
+    repeat what the newest revision says.
+    """
+
+    service = models.ForeignKey(Service, null=True, on_delete=models.PROTECT, related_name="policies")
     scope = models.CharField(max_length=12, choices=PolicyScope, default=PolicyScope.ENDPOINT)
     name = models.CharField(max_length=63)
     head = models.OneToOneField("policies.Revision", null=True, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     archived_at = models.DateTimeField(null=True, blank=True)
+    labels = models.TextField(blank=True, default="")
+    review_days = models.PositiveSmallIntegerField(default=DEFAULT_REVIEW_DAYS)
+    reviewed_at = models.DateTimeField(null=True)
+    reviewed_by = models.CharField(max_length=150, blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -52,6 +62,15 @@ class Policy(models.Model):
                 fields=["service"],
                 condition=Q(scope="service", archived_at=None),
                 name="policy_one_default_per_service",
+            ),
+            models.UniqueConstraint(
+                fields=["scope"],
+                condition=Q(scope="organisation", archived_at=None),
+                name="policy_one_default_for_all",
+            ),
+            models.CheckConstraint(
+                condition=Q(scope="organisation", service=None) | (~Q(scope="organisation") & Q(service__isnull=False)),
+                name="policy_of_a_service_or_of_all",
             ),
             models.UniqueConstraint(
                 fields=["service", "name"], condition=Q(archived_at=None), name="policy_name_once_per_service"

@@ -169,7 +169,7 @@ def check_release(release: Release) -> None:
     """Compile with the client's own parser what a release that is saved makes or changes: the entry of its policy, or
     every entry of the service, which all inherit from a default. Raises `policy_client.errors.Refused`.
     """
-    if release.revision is None:
+    if release.revision is None or release.policy.service is None:
         return
     live = live_releases(release.policy.service, release.environment)
     if release.policy.scope != PolicyScope.SERVICE and not _may_be_too_large(live):

@@ -26,8 +26,8 @@ def raise_to(number: int, audiences: Iterable[str], *, at: datetime) -> None:
         Publication.objects.update_or_create(audience=name, defaults={"version": number, "at": at})
 
 
-def current(service: Service, environment: Environment) -> Version:
-    """The version of one bundle, from the four rows that concern it, in one query."""
+def current(service: Service | None, environment: Environment) -> Version:
+    """The version of one bundle, from the four rows that concern it, in one query; None: of what all services have."""
     names = [audience(s, e) for s in (service, None) for e in (environment, None)]
     newest = Publication.objects.filter(audience__in=names).order_by("-version").first()
     return Version(newest.version, newest.at) if newest else Version(0, _BEGINNING)

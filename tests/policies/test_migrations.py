@@ -14,6 +14,18 @@ from policies.publishing import bundles
 from tests.policies.factories import SYSTEM, Catalogue, make_catalogue, make_policy
 
 FIRST = [("policies", "0001_initial")]
+AT_ONCE: dict[str, object] = {
+    "counter_epoch": 0,
+    "steps": [],
+    "acknowledged": [],
+    "step": 0,
+    "halted": False,
+    **dict.fromkeys(("stepped_at", "starts_at", "expires_at", "replaces_id", "evidence"), None),
+    **dict.fromkeys(("glass_reviewed_at", "final_note_at"), None),
+    **dict.fromkeys(("checklist", "terms", "basis", "break_glass", "glass_reviewed_by", "glass_review"), ""),
+    **dict.fromkeys(("final_note", "final_note_by"), ""),
+}
+"""What a release is by today's words that went live when it was asked for."""
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
 
@@ -60,7 +72,9 @@ def test_a_filled_console_keeps_everything_and_its_ledgers_stay_closed() -> None
         migrate(newest())
     bundles.forget_built()
     assert (list(Revision.objects.values()), bundles.fetch(catalogue.reports, catalogue.production).body) == before
-    assert list(Release.objects.order_by("pk").values()) == [{**row, "counter_epoch": 0} for row in kept]
+    assert list(Release.objects.order_by("pk").values()) == [
+        {**row, **AT_ONCE, "requested_by": row["released_by"], "requested_at": row["released_at"]} for row in kept
+    ]
     count = RuleCount.objects.get()
     assert (count.role, count.allowed) == ("enforced", 5)
     assert ledger.missing(connection) == []

@@ -1,0 +1,53 @@
+"""Work that goes on by itself: a row per run, and the messages that wait to be sent."""
+
+from django.db import models
+from django.db.models import Q
+
+
+class RunOutcome(models.TextChoices):
+    RUNNING = "running", "running"
+    DONE = "done", "done"
+    FAILED = "failed", "failed"
+
+
+class JobRun(models.Model):
+    """One run of one job on one node. A run that was killed stays `running` and is passed over by the next one."""
+
+    job = models.CharField(max_length=40)
+    node = models.CharField(max_length=150)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=8, choices=RunOutcome, default=RunOutcome.RUNNING)
+    acted = models.PositiveIntegerField(default=0)
+    detail = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["job", "-started_at"], name="job_run_by_job")]
+
+    def __str__(self) -> str:
+        return f"{self.job} {self.started_at:%Y-%m-%d %H:%M}"
+
+
+class Notice(models.Model):
+    """An e-mail that is written in the transaction of what it tells of, and sent afterwards by a job.
+
+    `about` makes it one of a kind: the same thing is told to the same address once.
+    """
+
+    about = models.CharField(max_length=120)
+    address = models.EmailField()
+    subject = models.CharField(max_length=200)
+    body = models.TextField()
+    written_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    error = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["about", "address"], name="notice_once")]
+        indexes = [models.Index(fields=["written_at"], condition=Q(sent_at=None), name="notice_to_send")]
+
+    def __str__(self) -> str:
+        return self.subject
