@@ -17,7 +17,7 @@ from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.db.models.functions import Length
 
 from policies.models import Environment, PolicyScope, Release, ReleaseState, Revision, Role, Service, Switch
-from policies.publishing import versions
+from policies.publishing import overrides, versions
 from policies.publishing.moments import written
 from policies.publishing.versions import Version
 from policy_client.bundle import parse_bundle, parse_policy
@@ -28,7 +28,7 @@ from policy_client.rules import parse_rule
 SCHEMA = 1
 GENERATION = 1
 _KEPT = 512
-_ROOM_FOR_SWITCHES = 1024 * 1024
+_ROOM_BESIDE_POLICIES = 1024 * 1024 + 2 * overrides.ROOM  # for switches, and for overrides
 _WIRE_PER_CONTENT = 1.5  # an entry of fifty rules is that much longer than the content it is made of; most are shorter
 
 log = structlog.get_logger(__name__)
@@ -116,10 +116,11 @@ def _build(service: Service, environment: Environment, version: Version) -> Byte
 
 def document(service: Service, environment: Environment, version: Version) -> dict[str, Any]:
     """The bundle's content, before it becomes bytes."""
+    policies = policy_entries(service, environment)
     return {
         **envelope(service.slug, environment.slug, version),
-        "policies": policy_entries(service, environment),
-        "overrides": [],
+        "policies": policies,
+        "overrides": overrides.entries(service, environment, version.at, policies),
         "switches": _switches(service, environment, version.at),
     }
 
@@ -179,7 +180,7 @@ def check_release(release: Release) -> None:
         text = canonical_json(entry)
         size += len(text.encode())
         parse_policy(json.loads(text), entry["reference"], strict=False)
-    if size > MAX_SIZE - _ROOM_FOR_SWITCHES:
+    if size > MAX_SIZE - _ROOM_BESIDE_POLICIES:
         raise Refused({"policies": [f"Together they have {size:,} bytes; services read at most {MAX_SIZE:,}."]})
 
 
@@ -191,7 +192,7 @@ def _may_be_too_large(live: QuerySet[Release]) -> bool:
         inherited=Max(Length("revision__content"), filter=Q(policy__scope=PolicyScope.SERVICE)),
     )
     estimate = (found["length"] or 0) + found["count"] * (found["inherited"] or 0)
-    return bool(estimate * _WIRE_PER_CONTENT > MAX_SIZE - _ROOM_FOR_SWITCHES)
+    return bool(estimate * _WIRE_PER_CONTENT > MAX_SIZE - _ROOM_BESIDE_POLICIES)
 
 
 def _entry(release: Release, inherited: list[dict[str, Any]]) -> dict[str, Any]:

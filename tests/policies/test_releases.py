@@ -222,7 +222,7 @@ def test_a_bundle_larger_than_services_read_goes_not_live(
 ) -> None:
     made = [make_policy(name=f"p{n}", endpoints=[endpoint(f"/r{n}")]) for n in range(3)]
     go_live(made[0], catalogue.production)
-    monkeypatch.setattr(bundles, "MAX_SIZE", bundles._ROOM_FOR_SWITCHES + 1000)
+    monkeypatch.setattr(bundles, "MAX_SIZE", bundles._ROOM_BESIDE_POLICIES + 1000)
     go_live(made[1], catalogue.production)
     with pytest.raises(Refusal) as caught:
         go_live(made[2], catalogue.production)
