@@ -8,10 +8,16 @@ class RunOutcome(models.TextChoices):
     RUNNING = "running", "running"
     DONE = "done", "done"
     FAILED = "failed", "failed"
+    KILLED = "killed", "killed"
 
 
 class JobRun(models.Model):
-    """One run of one job on one node. A run that was killed stays `running` and is passed over by the next one."""
+    """One run of one job on one node.
+
+    A run that acted, failed or was killed keeps its row; one that found nothing to do leaves it to the next run of its
+    job, so that idle runs do not fill the table. A run that was killed is `running` until the next one, which finds
+    nobody at work, calls it `killed`.
+    """
 
     job = models.CharField(max_length=40)
     node = models.CharField(max_length=150)
@@ -32,7 +38,8 @@ class JobRun(models.Model):
 class Notice(models.Model):
     """An e-mail that is written in the transaction of what it tells of, and sent afterwards by a job.
 
-    `about` makes it one of a kind: the same thing is told to the same address once.
+    `about` makes it one of a kind: the same thing is told to the same address once. It is tried from `next_at` on; a
+    node that tries to send it puts that off first, so that no other node sends it at the same time.
     """
 
     about = models.CharField(max_length=120)
@@ -40,6 +47,7 @@ class Notice(models.Model):
     subject = models.CharField(max_length=200)
     body = models.TextField()
     written_at = models.DateTimeField()
+    next_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     error = models.CharField(max_length=300, blank=True, default="")
@@ -47,7 +55,7 @@ class Notice(models.Model):
     class Meta:
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["about", "address"], name="notice_once")]
-        indexes = [models.Index(fields=["written_at"], condition=Q(sent_at=None), name="notice_to_send")]
+        indexes = [models.Index(fields=["next_at"], condition=Q(sent_at=None), name="notice_to_send")]
 
     def __str__(self) -> str:
         return self.subject
