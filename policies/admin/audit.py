@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 from policies.admin import cells
 from policies.admin.comparison import compared
 from policies.admin.filters import DayFilter, TypedFilter
-from policies.lifecycle import audit
+from policies.lifecycle import audit, chain
 from policies.models import AuditEvent, AuditHead
 
 KINDS = ("policy", "release", "switch", "endpoint", "service", "environment", "team", "key", "token", "person")
@@ -155,7 +155,7 @@ class AuditEventAdmin(admin.ModelAdmin):
             "told": told,
             "lines": compared(told.get("before"), told.get("after")),
             "tone": tone(event.verb),
-            "intact": event.hash == audit.link_hash(event.prev, event.event),
+            "intact": event.hash == chain.link_hash(event.prev, event.event),
             "previous": AuditEvent.objects.filter(seq=event.seq - 1).only("seq", "hash").first(),
             "following": AuditEvent.objects.filter(seq=event.seq + 1).only("seq", "prev").first(),
             "head": AuditHead.objects.first(),

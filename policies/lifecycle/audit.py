@@ -1,9 +1,7 @@
 """Appending to the chain, and reading it back to prove that it is whole."""
 
-import hashlib
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +11,7 @@ from django.utils import timezone
 
 from policies import ledger
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.chain import FIRST_PREV, PLACES, Row, Walk, link_hash, named
 from policies.lifecycle.refusals import Invalid
 from policies.lifecycle.texts import read_note
 from policies.models import AuditEvent, AuditHead, Environment, Policy, Service
@@ -20,12 +19,9 @@ from policies.publishing import versions
 from policies.publishing.moments import written
 from policy_client.jsontext import canonical_json
 
-FIRST_PREV = "0" * 64
-
-
-def link_hash(prev: str, event: str) -> str:
-    """SHA-256 of UTF-8(prev + event), in hex."""
-    return hashlib.sha256((prev + event).encode()).hexdigest()
+_AT_ONCE = 1000
+TOLD_EVERY = 100_000
+Document = Mapping[str, Any] | None
 
 
 def append(
@@ -34,8 +30,8 @@ def append(
     *,
     by: Actor,
     reason: str = "",
-    before: Any = None,
-    after: Any = None,
+    before: Document = None,
+    after: Document = None,
     policy: Policy | None = None,
     service: Service | None = None,
     environment: Environment | None = None,
@@ -45,12 +41,15 @@ def append(
     """Add a link in the transaction of the change, and give the bundles of each audience in `touches` this version.
 
     The chain's head is the last row that a verb locks, so that two verbs never wait for each other in a circle, and it
-    stays locked until the commit: the order of the chain is the order of the commits.
+    stays locked until the commit: the order of the chain is the order of the commits. What the event concerns stands in
+    the event itself, under its hash: where the documents do not name it, it is added to them.
     """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("An audit event belongs into the transaction of its change.")
     now = now or timezone.now()
     reason = read_note(reason)
+    places = _places(label, before, after, policy=policy, service=service, environment=environment)
+    before, after = _naming(places, label, before, after, policy)
     head = AuditHead.objects.select_for_update().get(pk=1)
     seq = head.seq + 1
     event = canonical_json(
@@ -67,7 +66,6 @@ def append(
             "request_id": by.request_id,
         }
     )
-    service = service or (policy.service if policy else None)
     link = AuditEvent.objects.create(
         seq=seq,
         event=event,
@@ -78,15 +76,53 @@ def append(
         door=by.door,
         verb=verb,
         object=label,
-        policy=policy.reference if policy else "",
-        service=service.slug if service else "",
-        environment=environment.slug if environment else "",
         reason=reason,
+        **places,
     )
     head.seq, head.hash = seq, link.hash
     head.save(update_fields=["seq", "hash"])
     versions.raise_to(seq, touches, at=now)
     return link
+
+
+def _places(
+    label: str,
+    before: Document,
+    after: Document,
+    *,
+    policy: Policy | None,
+    service: Service | None,
+    environment: Environment | None,
+) -> dict[str, str]:
+    """What the event is found by: what the verb gave, else what its documents name."""
+    names = named(label, after, before)
+    found = {place: values[0] if values else "" for place, values in names.items()}
+    if policy is not None:
+        found["policy"] = policy.reference
+        service = service or policy.service
+    elif found["policy"] and not found["service"]:
+        number = found["policy"].removeprefix("POL-")
+        found["service"] = Service.objects.filter(policies=int(number)).values_list("slug", flat=True).first() or ""
+    if service is not None:
+        found["service"] = service.slug
+    if environment is not None:
+        found["environment"] = environment.slug
+    return found
+
+
+def _naming(
+    places: Mapping[str, str], label: str, before: Document, after: Document, policy: Policy | None
+) -> tuple[Document, Document]:
+    """The documents, with what they do not name of `places` added. That of a policy names its service already."""
+    names = named(label, after, before)
+    lacking = {place: places[place] for place in PLACES if places[place] and places[place] not in names[place]}
+    if policy is not None and policy.service is not None and lacking.get("service") == policy.service.slug:
+        del lacking["service"]
+    if not lacking:
+        return before, after
+    if before is None:
+        return None, {**(after or {}), **lacking}
+    return {**before, **lacking}, {**after, **lacking} if after is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,26 +134,34 @@ class Verification:
     fault: str | None
 
 
-def verify(*, expected_head: str | None = None) -> Verification:
+def verify(*, expected_head: str | None = None, told: Callable[[int], None] | None = None) -> Verification:
     """Read every link in order. `expected_head` is `SEQ:HASH` kept elsewhere; it shows a tail that was cut off.
 
-    The chain may grow meanwhile: what was added while it was read is read, too, until the head is reached.
+    The chain may grow meanwhile: what was added while it was read is read, too, until the head is reached. `told` hears
+    how far it is, every 100,000 events.
     """
     expected = _read_head(expected_head) if expected_head is not None else None
-    seq, prev = 0, FIRST_PREV
-    links, head = AuditEvent.objects.order_by("seq"), _head()
+    walk, head = Walk(), _head()
     while True:
-        for link in links.iterator(chunk_size=500):
-            fault = _fault(link, seq + 1, prev)
-            if fault is None and expected is not None and expected[0] == link.seq and expected[1] != link.hash:
-                fault = f"event {link.seq}: its hash is not that of the head given"
+        for row in _rows(after=walk.seq or None):
+            fault = walk.step(row)
+            if fault is None and expected is not None and expected[0] == row.seq and expected[1] != row.hash:
+                fault = f"event {row.seq}: its hash is not that of the head given"
             if fault is not None:
-                return Verification(seq, f"{seq}:{prev}", fault)
-            seq, prev = link.seq, link.hash
+                return Verification(walk.seq, walk.head, fault)
+            if told is not None and walk.seq % TOLD_EVERY == 0:
+                told(walk.seq)
         promised, head = head, _head()
-        if head is None or head.seq <= seq or (promised and seq < promised.seq):
-            return Verification(seq, f"{seq}:{prev}", _fault_at_end(seq, prev, head, expected))
-        links = links.filter(seq__gt=seq)
+        if head is None or head.seq <= walk.seq or (promised and walk.seq < promised.seq):
+            return Verification(walk.seq, walk.head, _fault_at_end(walk, head, expected))
+
+
+def _rows(after: int | None) -> Iterator[Row]:
+    """Page by page: neither this process nor the database ever holds more than one page."""
+    columns = AuditEvent.objects.order_by("seq").values_list(*Row._fields)
+    while page := list((columns if after is None else columns.filter(seq__gt=after))[:_AT_ONCE]):
+        yield from map(Row._make, page)
+        after = page[-1][0]
 
 
 def _head() -> AuditHead | None:
@@ -129,29 +173,14 @@ def _read_head(text: str) -> tuple[int, str]:
     if not re.fullmatch(r"[0-9]{1,18}:[0-9a-f]{64}", text):
         raise Invalid({"head": ["Must be SEQ:HASH, as verify_audit and the header Audit-Head give it."]})
     seq, _, digest = text.partition(":")
+    if int(seq) == 0 and digest != FIRST_PREV:
+        raise Invalid({"head": ["A chain without events begins with 64 zeros."]})
     return int(seq), digest
 
 
-def _fault(link: AuditEvent, expected_seq: int, prev: str) -> str | None:
-    if link.seq != expected_seq:
-        return f"event {expected_seq}: missing (the next one is {link.seq})"
-    if link.prev != prev:
-        return f"event {link.seq}: does not follow the one before (prev differs)"
-    if link.hash != link_hash(link.prev, link.event):
-        return f"event {link.seq}: its content does not match its hash"
-    try:
-        told = json.loads(link.event)
-        at = datetime.fromisoformat(told["at"])
-        columns = (told["seq"], at, told["actor"][:160], told["door"], told["verb"], told["object"], told["reason"])
-    except (ValueError, KeyError, TypeError):
-        return f"event {link.seq}: cannot be read"
-    if columns != (link.seq, link.at, link.actor, link.door, link.verb, link.object, link.reason):
-        return f"event {link.seq}: its columns say something else than the event"
-    return None
-
-
-def _fault_at_end(seq: int, prev: str, head: AuditHead | None, expected: tuple[int, str] | None) -> str | None:
-    if head is None or (head.seq, head.hash) != (seq, prev):
+def _fault_at_end(walk: Walk, head: AuditHead | None, expected: tuple[int, str] | None) -> str | None:
+    seq = walk.seq
+    if head is None or str(head) != walk.head:
         return f"event {seq + 1}: the chain ends at {seq}, but the head says {head or 'nothing'}"
     if expected is not None and expected[0] > seq:
         return f"event {seq + 1}: the chain ends before the head given ({expected[0]})"

@@ -18,8 +18,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with refusals_told():
-            result = audit.verify(expected_head=options["head"])
+            result = audit.verify(expected_head=options["head"], told=self._tell)
         if result.fault is not None:
             self.stderr.write(f"Broken at {result.fault}.")
             sys.exit(1)
         self.stdout.write(f"Whole: {result.events} events, head {result.head}")
+
+    def _tell(self, events: int) -> None:
+        self.stderr.write(f"{events:,} events read …")
