@@ -1,4 +1,4 @@
-"""Teams, services, environments and endpoints: made, changed, put away."""
+"""Teams, services, environments, templates of checklists, endpoints: made, changed, put away."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,21 +7,21 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from policies.lifecycle import audit, locks
+from policies.lifecycle import audit, checklists, locks
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.content import Faults, alike, check_endpoint, taken_by
 from policies.lifecycle.refusals import Invalid, Refusal, Stale
 from policies.lifecycle.texts import unstorable_fields
-from policies.models import Endpoint, Environment, Policy, ReleaseState, Service, Team
+from policies.models import ChecklistTemplate, Endpoint, Environment, Policy, ReleaseState, Service, Team
 from policies.publishing import versions
 from policy_client import match
 from policy_client.bundle import Endpoint as WireEndpoint
 
-Row = Team | Service | Environment
+Row = Team | Service | Environment | ChecklistTemplate
 
 
 def create(model: type[Row], values: Mapping[str, Any], *, by: Actor, reason: str = "") -> Row:
-    """A new team, service or environment. Raises `Invalid`."""
+    """A new row of the catalogue. Raises `Invalid`."""
     by.require(f"add_{model.kind}")
     row = model(**values)
     with transaction.atomic():
@@ -179,12 +179,23 @@ def _insert(row: Row) -> None:
 
 def _clean(row: Row) -> None:
     errors = unstorable_fields(row)
+    if isinstance(row, ChecklistTemplate):
+        errors |= _read_items(row)
     try:
-        row.full_clean(exclude=errors)
+        row.full_clean(exclude={*errors, "items"})
     except ValidationError as error:
         errors |= error.message_dict
     if errors:
         raise Invalid(errors)
+
+
+def _read_items(template: ChecklistTemplate) -> dict[str, list[str]]:
+    """Fill what the items leave out; the faults by path if they cannot be read."""
+    try:
+        template.items = checklists.read_items(template.items)
+    except Invalid as refusal:
+        return refusal.errors
+    return {}
 
 
 def _uses(row: Row) -> list[str]:
@@ -194,6 +205,8 @@ def _uses(row: Row) -> list[str]:
         return [service.label for service in services[:5]] + [policy.label for policy in policies[:5]]
     if isinstance(row, Service):
         return [policy.label for policy in Policy.objects.filter(service=row, archived_at=None)[:5]]
+    if isinstance(row, ChecklistTemplate):
+        return []  # releases have copies of its items
     live = row.releases.filter(state=ReleaseState.LIVE).exclude(revision=None).select_related("policy")
     return [release.policy.label for release in live[:5]]
 

@@ -7,9 +7,9 @@ locked against other verbs only: heartbeats, which refer to it, go on.
 from typing import TypeVar
 
 from policies.lifecycle.refusals import Refusal
-from policies.models import Environment, Policy, Service, Team
+from policies.models import ChecklistTemplate, Environment, Policy, Service, Team
 
-Row = TypeVar("Row", bound=Team | Service | Environment)
+Row = TypeVar("Row", bound=Team | Service | Environment | ChecklistTemplate)
 
 
 def hold(row: Row, field: str = "") -> Row:
