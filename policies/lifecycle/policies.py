@@ -13,6 +13,7 @@ from policies.lifecycle.content import Content
 from policies.lifecycle.refusals import Invalid, Refusal, Stale
 from policies.lifecycle.texts import read_reason
 from policies.models import Endpoint, Policy, PolicyScope, ReleaseState, Revision
+from policies.publishing.overrides import open_at
 from policy_client import match
 
 
@@ -80,6 +81,8 @@ def archive_policy(policy: Policy, *, base: int | None = None, by: Actor, reason
             raise Refusal("live", f"{policy.reference} is live in {places}; roll it back there first.")
         if policy.switches.filter(cleared_at=None).exclude(until__lte=timezone.now()).exists():
             raise Refusal("switched", f"{policy.reference} has an open switch; clear it first.")
+        if open_at(timezone.now()).filter(policy=policy).exists():
+            raise Refusal("overridden", f"{policy.reference} has an open override; end it first.")
         policy.archived_at = timezone.now()
         policy.save(update_fields=["archived_at"])
         policy.endpoints.update(policy=None)

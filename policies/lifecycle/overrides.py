@@ -1,0 +1,257 @@
+"""Overrides: an exception for one caller, for a time, beside releases."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from policies.lifecycle import audit, locks, override_rules
+from policies.lifecycle.actor import ANY, Actor, Anywhere
+from policies.lifecycle.override_keys import read_key
+from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
+from policies.lifecycle.texts import read_reason
+from policies.models import Environment, Override, OverrideEffect, Policy
+from policies.publishing import bundles, moments, versions
+from policies.publishing import overrides as publishing
+from policies.publishing.moments import written
+from policy_client.rules.keyed import MAX_LIMIT
+from policy_client.rules.wording import span
+
+LONGEST = timedelta(days=90)
+MOST_OPEN = 1_000
+BY_ITSELF = "its own end"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What somebody asks for, as it was given."""
+
+    effect: str
+    key: Mapping[str, str]
+    rule: str
+    limit: int | None
+    until: datetime | None
+
+
+def require(
+    by: Actor, act: str, *, policy: Policy | None = None, environment: Environment | Anywhere | None = ANY
+) -> None:
+    """Refuse unless `by` may `add` or `change` overrides: an approver, or an editor where no approval is asked for.
+
+    Without a policy it is asked whether they may for any.
+    """
+    service = ANY if policy is None else policy.service
+    if not isinstance(environment, Environment) or environment.approvals_required == 0:
+        try:
+            by.require("add_release", service=service, environment=environment)
+        except Forbidden:
+            pass
+        else:
+            return
+    by.require(f"{act}_override", service=service, environment=environment)
+
+
+def set_override(
+    effect: str,
+    *,
+    policy: Policy,
+    environment: Environment,
+    key: Mapping[str, str],
+    rule: str | None = None,
+    limit: int | None = None,
+    until: datetime | None = None,
+    by: Actor,
+    reason: str,
+    now: datetime | None = None,
+) -> Override:
+    """Open an override for the caller with this key. A `reset` may leave out `until`: it ends when it is no longer
+    needed.
+
+    Raises `Invalid`, or `Refusal` (`archived`, `frozen`, `override_open`, `too_many_overrides`).
+    """
+    require(by, "add", policy=policy, environment=environment)
+    reason = read_reason(reason)
+    now = now or timezone.now()
+    with transaction.atomic():
+        policy, environment = _held(policy, environment)
+        require(by, "add", policy=policy, environment=environment)
+        _refuse_archived(policy)
+        _refuse_frozen(environment)
+        values = _read(policy, environment, _Wanted(effect, key, rule or "", limit, until), now)
+        _refuse_another(policy, environment, values, now)
+        override = Override.objects.create(
+            policy=policy, environment=environment, **values, reason=reason, set_by=by.name, set_at=now
+        )
+        _refuse_too_large(policy, environment, now)
+        _tell("override.set", override, by=by, reason=reason, before=None, now=now)
+    return override
+
+
+def end_override(override: Override, *, by: Actor, reason: str, now: datetime | None = None) -> Override:
+    """Close an override before its time. Raises `Refusal` (`ended` where it is over already, `frozen`)."""
+    require(by, "change", policy=override.policy, environment=override.environment)
+    reason = read_reason(reason)
+    now = now or timezone.now()
+    with transaction.atomic():
+        _, environment = _held(override.policy, override.environment)
+        override = _reread(override)
+        require(by, "change", policy=override.policy, environment=environment)
+        _refuse_frozen(environment)
+        if override.ended_at is not None or override.until <= now:
+            raise Refusal("ended", f"This override was ended by {override.ended_by or BY_ITSELF} already.")
+        _end(override, by=by, ended_by=by.name, reason=reason, now=now)
+    return override
+
+
+def close_expired(now: datetime | None = None, *, by: Actor) -> int:
+    """Close what reached its own end; services stopped heeding it at that moment. Says how many there were."""
+    now = now or timezone.now()
+    expired = Override.objects.filter(ended_at=None, until__lte=now).select_related("policy__service", "environment")
+    return sum(_close(override, by=by, now=now) for override in expired.order_by("pk"))
+
+
+def open_overrides(policy: Policy, environment: Environment, now: datetime) -> list[Override]:
+    """Those that act now, the one that ends next first."""
+    rows = publishing.open_at(now).filter(policy=policy, environment=environment)
+    return list(rows.select_related("policy__service", "environment").order_by("until", "pk"))
+
+
+def document(override: Override) -> dict[str, Any]:
+    """An override as the audit trail and REST tell of it."""
+    told = publishing.entry(override)
+    return {"id": told.pop("id"), "policy": told.pop("policy"), "environment": override.environment.slug, **told}
+
+
+def _held(policy: Policy, environment: Environment) -> tuple[Policy, Environment]:
+    """Both as they are now, locked until the commit."""
+    locks.hold_place(policy)
+    environment = locks.hold(environment)
+    return Policy.objects.select_related("service", "head").get(pk=policy.pk), environment
+
+
+def _reread(override: Override) -> Override:
+    """The override as it is now; whoever has locked its policy may act on it."""
+    return Override.objects.select_related("policy__service", "environment").get(pk=override.pk)
+
+
+def _close(override: Override, *, by: Actor, now: datetime) -> int:
+    with transaction.atomic():
+        locks.hold_place(override.policy)
+        override = _reread(override)
+        if override.ended_at is not None:
+            return 0
+        _end(override, by=by, ended_by=BY_ITSELF, reason="Its time is over.", now=now)
+    return 1
+
+
+def _end(override: Override, *, by: Actor, ended_by: str, reason: str, now: datetime) -> None:
+    before = document(override)
+    override.ended_at, override.ended_by = now, ended_by
+    override.save(update_fields=["ended_at", "ended_by"])
+    _tell("override.end", override, by=by, reason=reason, before=before, now=now)
+
+
+def _read(policy: Policy, environment: Environment, wanted: _Wanted, now: datetime) -> dict[str, Any]:
+    """The columns of what was asked for; every fault at its field, all of them at once."""
+    errors: dict[str, list[str]] = {}
+    key: dict[str, str] = {}
+    try:
+        key = read_key(wanted.key)
+    except Invalid as invalid:
+        errors |= invalid.errors
+    limit, until = wanted.limit, wanted.until
+    if fault := _fault_in_limit(wanted.effect, limit):
+        errors["limit"], limit = [fault], None
+    if wanted.effect not in OverrideEffect.values:
+        raise Invalid({**errors, "effect": [f"Must be one of: {', '.join(OverrideEffect.values)}."]})
+    about = override_rules.concerned(policy, environment, wanted.effect, wanted.rule, limit)
+    remembered = timedelta(seconds=about.remembered if wanted.effect == OverrideEffect.RESET else 0)
+    if until is None and remembered and remembered <= LONGEST:
+        until = now + remembered
+    if fault := _fault_in_end(until, remembered, now):
+        errors["until"] = [fault]
+    if errors or about.errors:
+        raise Invalid({**errors, **about.errors})
+    return {"effect": wanted.effect, "key": key, "rule": wanted.rule, "limit": limit, "until": until}
+
+
+def _fault_in_limit(effect: str, limit: int | None) -> str | None:
+    if effect != OverrideEffect.LIMIT:
+        return None if limit is None else f"Only the effect “{OverrideEffect.LIMIT}” has one; leave this empty."
+    if limit is None or not 1 <= limit <= MAX_LIMIT:
+        return "Must be between 1 and 1,000,000,000 calls. To let nothing through, block the caller."
+    return None
+
+
+def _fault_in_end(until: datetime | None, remembered: timedelta, now: datetime) -> str | None:
+    if remembered > LONGEST:
+        return (
+            f"A rule remembers for {span(remembered.total_seconds())} what it counted, longer than an override may "
+            "last; release the policy with counters that start anew instead."
+        )
+    if until is None:
+        return f"Say when it ends; an override lasts at most {LONGEST.days} days."
+    if fault := moments.fault_in_end(until, now):
+        return fault
+    if until > now + LONGEST:
+        return f"Must be within {LONGEST.days} days: what should last belongs into the policy."
+    if until < now + remembered:
+        earliest = (now + remembered + timedelta(seconds=1)).astimezone(UTC).replace(microsecond=0)
+        return (
+            f"Must be {span(remembered.total_seconds())} from now or later ({written(earliest)}): before that the old "
+            "count would come back when the reset ends. Leave it empty for the earliest."
+        )
+    return None
+
+
+def _refuse_archived(policy: Policy) -> None:
+    if policy.archived_at is not None:
+        raise Refusal("archived", f"{policy.reference} was archived; name a policy that is in use.")
+
+
+def _refuse_frozen(environment: Environment) -> None:
+    if environment.frozen:
+        raise Refusal(
+            "frozen", f"{environment.slug} is frozen: it takes rollbacks and switches, and refuses all other changes."
+        )
+
+
+def _refuse_another(policy: Policy, environment: Environment, values: Mapping[str, Any], now: datetime) -> None:
+    there = publishing.open_at(now).filter(policy=policy, environment=environment)
+    same = there.filter(effect=values["effect"], rule=values["rule"], key=values["key"]).first()
+    if same is not None:
+        raise Refusal(
+            "override_open", f"{same.set_by} opened the same one for this caller: override {same.pk}. End that first."
+        )
+    if there.count() >= MOST_OPEN:
+        raise _too_many(f"{policy.reference} has {MOST_OPEN:,} open overrides in {environment.slug}")
+
+
+def _refuse_too_large(policy: Policy, environment: Environment, now: datetime) -> None:
+    if publishing.size(policy.service, environment, now) > publishing.ROOM:
+        whose = policy.service.slug if policy.service else "all services"
+        raise _too_many(f"The open overrides of {whose} in {environment.slug} fill the room that bundles have for them")
+
+
+def _too_many(fault: str) -> Refusal:
+    return Refusal("too_many_overrides", f"{fault}. End some, or write what they say into the policy.")
+
+
+def _tell(verb: str, override: Override, *, by: Actor, reason: str, before: Any, now: datetime) -> None:
+    service, environment = override.policy.service, override.environment
+    audit.append(
+        verb,
+        override.label,
+        by=by,
+        reason=reason,
+        before=before,
+        after=document(override) if override.ended_at is None else None,
+        policy=override.policy,
+        environment=environment,
+        touches=[versions.audience(service, environment)],
+        now=now,
+    )
+    transaction.on_commit(lambda: bundles.announce(service, environment))
