@@ -1,10 +1,11 @@
 """The rules that an override is about, and how long what they counted is remembered."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from policies.lifecycle.policies import newest
+from policies.lifecycle.refusals import Invalid
 from policies.models import Environment, OverrideEffect, Policy, Release, ReleaseState
 from policies.publishing import bundles
 from policy_client.errors import Refused
@@ -16,52 +17,52 @@ from policy_client.rules.wording import listed, quoted
 _LONGEST_MONTH = 31 * 86_400
 
 
-@dataclass(slots=True)
-class Concerned:
-    """The rules that count and that an override is about, and what is wrong with that, by field."""
+def concerned(known: Sequence[Rule], effect: str, rule: str, key: Iterable[str]) -> list[Keyed]:
+    """What an override with this effect is about: one of the rules that are known of a policy, or all that count.
 
-    rules: list[Keyed] = field(default_factory=list)
-    errors: dict[str, list[str]] = field(default_factory=dict)
-
-    @property
-    def remembered(self) -> int:
-        """After how many seconds the last of them has forgotten what it counted up to now."""
-        return max(map(_remembered, self.rules), default=0)
-
-
-def concerned(policy: Policy, environment: Environment, effect: str, rule: str, limit: int | None) -> Concerned:
-    """What an override with this effect is about: one rule, or all that count."""
+    Another limit, or another count, can have who is counted alone: whose key is a part of the rule's. Raises `Invalid`.
+    """
     if effect == OverrideEffect.BLOCK:
-        told = {"rule": ["A block denies every call of this caller; leave the rule empty."]} if rule else {}
-        return Concerned(errors=told)
-    known = list(_known(policy, environment))
+        if rule:
+            raise Invalid({"rule": ["A block denies every call of this caller; leave the rule empty."]})
+        return []
+    found = _named(known, effect, rule)
+    if effect == OverrideEffect.EXEMPT:
+        return found
+    alone = [each for each in found if _counts_alone(each, key)]
+    if not alone:
+        names = listed(sorted({each.name for each in found}))
+        by = listed(sorted({part for each in found for part in each.key}))
+        how = f"counts by {by}" if by else "has one count for all callers together"
+        raise Invalid({"key": [f"Nobody has a count of their own by this key, to {effect}: {names} {how}."]})
+    return alone
+
+
+def _named(known: Sequence[Rule], effect: str, rule: str) -> list[Keyed]:
+    """Those that count: all, or those of this name."""
     counting = [each for each in known if isinstance(each, Keyed)]
     names = sorted({each.name for each in counting})
     if not names:
-        message = f"{policy.reference} has no rule that counts calls, so there is nothing to {effect}."
-        return Concerned(errors={"effect": [message]})
-    that_count = f"those of {policy.reference} that count: {listed(names)}"
+        raise Invalid({"effect": [f"The policy has no rule that counts calls, so there is nothing to {effect}."]})
     if rule and rule not in names:
         is_there = any(each.name == rule for each in known)
         fault = f"{quoted(rule)} counts no calls" if is_there else f"There is no rule {quoted(rule)}"
-        return Concerned(errors={"rule": [f"{fault}; {that_count}."]})
+        raise Invalid({"rule": [f"{fault}; those that count: {listed(names)}."]})
     if not rule and effect == OverrideEffect.LIMIT and len(names) > 1:
-        return Concerned(errors={"rule": [f"One number cannot be right for several rules; name one of {that_count}."]})
-    found = Concerned([each for each in counting if not rule or each.name == rule])
-    if effect == OverrideEffect.LIMIT and limit is not None:
-        found.errors = _faults_of(limit, found.rules)
-    return found
+        raise Invalid({"rule": [f"One number cannot be right for several rules; name one of {listed(names)}."]})
+    return [each for each in counting if not rule or each.name == rule]
 
 
-def of_place(policy: Policy, environment: Environment) -> list[Keyed]:
-    """The rules that count calls of this policy there: those in force, and those of its newest revision."""
-    return [rule for rule in _known(policy, environment) if isinstance(rule, Keyed)]
+def _counts_alone(rule: Keyed, key: Iterable[str]) -> bool:
+    """Whether a count can be this caller's and nobody else's; an address may stand in for what a call lacks."""
+    stands_in = bool(rule.key) and rule.on_missing == "ip"
+    return all(part in rule.key or (part == "ip" and stands_in) for part in key)
 
 
-def _known(policy: Policy, environment: Environment) -> Iterator[Rule]:
-    for rule in (*_in_force(policy, environment), *newest(policy).document()["rules"]):
-        if rule.get("enabled", True):
-            yield parse_rule(rule)
+def known_of(policy: Policy, environment: Environment) -> list[Rule]:
+    """The rules of a policy there: those in force, and those of its newest revision."""
+    written = (*_in_force(policy, environment), *newest(policy).document()["rules"])
+    return [parse_rule(rule) for rule in written if rule.get("enabled", True)]
 
 
 def _in_force(policy: Policy, environment: Environment) -> list[Mapping[str, Any]]:
@@ -75,8 +76,10 @@ def _in_force(policy: Policy, environment: Environment) -> list[Mapping[str, Any
     return [rule for release in live if release.revision for rule in release.revision.document()["rules"]]
 
 
-def _faults_of(limit: int, rules: Iterable[Keyed]) -> dict[str, list[str]]:
-    """What each rule itself would say of this limit."""
+def fault_of(limit: int | None, rules: Iterable[Keyed]) -> str | None:
+    """What one of these rules would say of this limit; None if all of them can have it."""
+    if limit is None:
+        return None
     for rule in rules:
         content = {**rule.content(), "limit": limit}
         if "burst" in content:
@@ -85,8 +88,13 @@ def _faults_of(limit: int, rules: Iterable[Keyed]) -> dict[str, list[str]]:
             parse_rule(content)
         except Refused as refused:
             messages = [message for told in refused.errors.values() for message in told]
-            return {"limit": [f"{quoted(rule.name)} cannot have it. {messages[0]}"]}
-    return {}
+            return f"{quoted(rule.name)} cannot have it. {messages[0]}"
+    return None
+
+
+def remembered(rules: Iterable[Keyed]) -> timedelta:
+    """After how long the last of them has forgotten what it counted up to now."""
+    return timedelta(seconds=max(map(_remembered, rules), default=0))
 
 
 def _remembered(rule: Keyed) -> int:

@@ -17,7 +17,7 @@ from policies.models import Environment, Override, OverrideEffect, Policy
 from policies.publishing import bundles, moments, versions
 from policies.publishing import overrides as publishing
 from policies.publishing.moments import written
-from policy_client.rules.keyed import MAX_LIMIT
+from policy_client.rules.keyed import MAX_LIMIT, Keyed
 from policy_client.rules.wording import span
 
 LONGEST = timedelta(days=90)
@@ -156,26 +156,28 @@ def _end(override: Override, *, by: Actor, ended_by: str, reason: str, now: date
 
 def _read(policy: Policy, environment: Environment, wanted: _Wanted, now: datetime) -> dict[str, Any]:
     """The columns of what was asked for; every fault at its field, all of them at once."""
+    effect, rule, limit, until = wanted.effect, wanted.rule, wanted.limit, wanted.until
+    if effect not in OverrideEffect.values:
+        raise Invalid({"effect": [f"Must be one of: {', '.join(OverrideEffect.values)}."]})
     errors: dict[str, list[str]] = {}
     key: dict[str, str] = {}
+    about: list[Keyed] = []
     try:
         key = read_key(wanted.key)
+        about = override_rules.concerned(override_rules.known_of(policy, environment), effect, rule, key)
     except Invalid as invalid:
         errors |= invalid.errors
-    limit, until = wanted.limit, wanted.until
-    if fault := _fault_in_limit(wanted.effect, limit):
-        errors["limit"], limit = [fault], None
-    if wanted.effect not in OverrideEffect.values:
-        raise Invalid({**errors, "effect": [f"Must be one of: {', '.join(OverrideEffect.values)}."]})
-    about = override_rules.concerned(policy, environment, wanted.effect, wanted.rule, limit)
-    remembered = timedelta(seconds=about.remembered if wanted.effect == OverrideEffect.RESET else 0)
-    if until is None and remembered and remembered <= LONGEST:
+    if fault := _fault_in_limit(effect, limit) or override_rules.fault_of(limit, about):
+        errors["limit"] = [fault]
+    remembered = override_rules.remembered(about) if effect == OverrideEffect.RESET else timedelta()
+    if until is None and remembered <= LONGEST and about and effect == OverrideEffect.RESET:
         until = now + remembered
-    if fault := _fault_in_end(until, remembered, now):
+    is_known = not errors or effect != OverrideEffect.RESET  # how long a reset must last
+    if is_known and (fault := _fault_in_end(until, remembered, now)):
         errors["until"] = [fault]
-    if errors or about.errors:
-        raise Invalid({**errors, **about.errors})
-    return {"effect": wanted.effect, "key": key, "rule": wanted.rule, "limit": limit, "until": until}
+    if errors:
+        raise Invalid(errors)
+    return {"effect": effect, "key": key, "rule": rule, "limit": limit, "until": until}
 
 
 def _fault_in_limit(effect: str, limit: int | None) -> str | None:
