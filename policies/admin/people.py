@@ -1,120 +1,49 @@
 """People: who may log in, and what they may do."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
-from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.forms import SetPasswordForm
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
-from django.forms.models import ModelChoiceIterator
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
 from django.views.decorators.debug import sensitive_post_parameters
 
 from policies.admin import cells, door
 from policies.admin.filters import StateFilter
+from policies.admin.role_rows import RolesField, rows_of
 from policies.admin.verbs import VerbAdmin, VerbForm, columns
 from policies.lifecycle import people
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Refusal
 
 User = get_user_model()
-# What a permission of these models decides; those of other tables decide nothing.
-ACTS = {
-    "policies.policy": ("add", "change", "delete", "view"),
-    "policies.release": ("add", "change", "view"),
-    "policies.switch": ("add", "change", "view"),
-    "policies.auditevent": ("view",),
-    "policies.service": ("add", "change", "delete", "view"),
-    "policies.endpoint": ("add", "change", "delete", "view"),
-    "policies.environment": ("add", "change", "delete", "view"),
-    "policies.team": ("add", "change", "delete", "view"),
-    "policies.instance": ("view",),
-    "policies.servicekey": ("add", "delete", "view"),
-    "policies.apitoken": ("add", "delete", "view"),
-    "auth.user": ("add", "change", "delete", "view"),
-}
-WORDS = {
-    ("policies.release", "add"): "release",
-    ("policies.release", "change"): "roll back",
-    ("policies.switch", "add"): "set",
-    ("policies.switch", "change"): "clear",
-    ("policies.servicekey", "add"): "issue",
-    ("policies.servicekey", "delete"): "revoke",
-    ("policies.apitoken", "add"): "issue for others",
-    ("policies.apitoken", "delete"): "revoke others'",
-    ("policies.apitoken", "view"): "see others'",
-    ("auth.user", "delete"): "deactivate",
-    ("policies.endpoint", "delete"): "delete",
-}
-NAMES = {"auth.user": "People", "policies.apitoken": "API tokens", "policies.auditevent": "Audit trail"}
-
-
-def offered() -> QuerySet[Permission]:
-    """The permissions that decide something here."""
-    wanted = Q(pk=None)
-    for model, acts in ACTS.items():
-        app, name = model.split(".")
-        wanted |= Q(
-            content_type__app_label=app, content_type__model=name, codename__in=[f"{act}_{name}" for act in acts]
-        )
-    return Permission.objects.filter(wanted).select_related("content_type").order_by("content_type__model", "codename")
-
-
-class ByModel(ModelChoiceIterator):
-    """The permissions of each model as a group of their own, in the order of ACTS."""
-
-    def __iter__(self) -> Iterator[Any]:
-        groups: dict[str, list[Any]] = {model: [] for model in ACTS}
-        for permission in self.queryset:
-            groups[model_of(permission)].append(self.choice(permission))
-        for model, choices in groups.items():
-            yield NAMES.get(model, capfirst(apps.get_model(model)._meta.verbose_name_plural)), choices
-
-
-class PermissionsField(forms.ModelMultipleChoiceField):
-    """Each permission in the product's own words: “archive”, not “can delete policy”."""
-
-    iterator = ByModel
-
-    def label_from_instance(self, obj: Permission) -> str:  # type: ignore[override]
-        act, _, _ = obj.codename.partition("_")
-        return WORDS.get((model_of(obj), act), "archive" if act == "delete" else act)
-
-
-class PermissionsInput(forms.CheckboxSelectMultiple):
-    template_name = "policies/permissions.html"
-
-
-def model_of(permission: Permission) -> str:
-    return f"{permission.content_type.app_label}.{permission.content_type.model}"
 
 
 class PersonForm(VerbForm):
     """An account without its password, which has a page of its own."""
 
-    user_permissions = PermissionsField(
-        queryset=Permission.objects.none(),
+    roles = RolesField(
         required=False,
-        widget=PermissionsInput,
-        label="May",
-        help_text="An administrator may do everything, whatever is ticked here. Nobody can give what they do not have.",
+        label="Roles",
+        help_text="A viewer looks, an editor edits, releases and switches, an approver approves and sets overrides, an "
+        "admin does all of it and gives out keys and roles. Choose no role to take a row back. An administrator may do "
+        "everything, whatever stands here.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         fields: dict[str, Any] = self.fields
-        if "user_permissions" in fields:
-            fields["user_permissions"].queryset = offered()
+        if self.instance.pk is not None and "roles" in fields:
+            fields["roles"].initial = rows_of(self.instance.grants.select_related("service", "environment"))
         if "is_staff" in fields:
             fields["is_active"].help_text = "Inactive accounts cannot log in, and their tokens do not work."
             fields["is_staff"].label, fields["is_staff"].help_text = "Console", "May log in here."
@@ -161,7 +90,7 @@ class PersonAdmin(VerbAdmin):
     add_label = "New person"
     next_step = "Tell them the password by another way than mail."
     about = ("username", ("first_name", "last_name"), "email")
-    rights = ("is_active", "is_staff", "is_superuser", "user_permissions")
+    rights = ("is_active", "is_staff", "is_superuser", "roles")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is not None and not self.has_change_permission(request, obj):
@@ -169,7 +98,7 @@ class PersonAdmin(VerbAdmin):
         about = self.about if obj else (*self.about, ("new_password1", "new_password2"))
         return [
             (None, {"fields": about}),
-            ("Permissions", {"fields": self.rights}),
+            ("What they may do", {"fields": self.rights}),
             (None, {"fields": columns()}),
         ]
 
@@ -184,14 +113,13 @@ class PersonAdmin(VerbAdmin):
     def create(self, values: Mapping[str, Any], *, by: Actor, reason: str) -> Any:
         typed = dict(values)
         password, _ = typed.pop("new_password1"), typed.pop("new_password2")
-        return people.create(typed, password=password, permissions=typed.pop("user_permissions"), by=by, reason=reason)
+        roles = typed.pop("roles") or ()
+        return people.create(typed, password=password, roles=roles, by=by, reason=reason)
 
     def change(self, row: Any, values: Mapping[str, Any], *, by: Actor, reason: str) -> Any:
         typed = dict(values)
-        # What is not offered here was given elsewhere, and stays.
-        kept = row.user_permissions.exclude(pk__in=offered().values("pk"))
-        wanted = {*typed.pop("user_permissions"), *kept}
-        return people.change(row, typed, permissions=wanted, by=by, reason=reason)
+        roles = typed.pop("roles")
+        return people.change(row, typed, roles=roles, by=by, reason=reason)
 
     def remove(self, row: Any, *, by: Actor, reason: str) -> None:
         people.deactivate(row, by=by, reason=reason)

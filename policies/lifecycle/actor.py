@@ -2,24 +2,16 @@
 
 import getpass
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
-from django.db.models import Q
 
+from policies.lifecycle import access
+from policies.lifecycle.access import ANY, AnyEnvironment, AnyService, Anywhere
 from policies.lifecycle.refusals import Forbidden
 from policies.models import Environment, Service
 
-
-class Anywhere(Enum):
-    """Stands for "in one of them, whichever"."""
-
-    ANY = "any"
-
-
-ANY = Anywhere.ANY
+__all__ = ["ANY", "Actor", "Anywhere", "command_actor"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,21 +27,30 @@ class Actor:
     user: Any = None
     request_id: str = ""
 
-    def require(
-        self,
-        permission: str,
-        *,
-        service: Service | Anywhere | None = ANY,
-        environment: Environment | Anywhere | None = ANY,
-    ) -> None:
-        """Refuse unless the account has a permission, such as `add_release`, for this service in this environment.
+    def may(self, permission: str, *, service: AnyService = ANY, environment: AnyEnvironment = ANY) -> bool:
+        """Whether the actor has a permission, such as `add_release`, for this service in this environment.
 
         None asks for all of them; where one is not named, any will do.
         """
         if self.user is None:
+            return permission not in access.FOR_PEOPLE_ALONE
+        return access.may(self.user, permission, service=service, environment=environment)
+
+    def require(self, permission: str, *, service: AnyService = ANY, environment: AnyEnvironment = ANY) -> None:
+        """Refuse unless the actor may."""
+        if self.may(permission, service=service, environment=environment):
             return
-        if not self.user.is_active or not self.user.has_perm(f"policies.{permission}"):
-            raise Forbidden(f"{self.name} lacks the permission “policies.{permission}”; an administrator can grant it.")
+        if self.user is None:
+            raise Forbidden(f"“policies.{permission}” is for a person with an account: name one.")
+        roles = " or ".join(access.roles_with(permission))
+        raise Forbidden(
+            f"{self.name} lacks the permission “policies.{permission}”{_where(service, environment)}; "
+            f"an administrator can grant the role {roles}."
+        )
+
+    def sees(self, service: Service | None) -> bool:
+        """Whether the actor may know of a service (None: of what belongs to none)."""
+        return self.user is None or access.sees(self.user, service)
 
     def require_reach_of(self, other: Any) -> None:
         """Refuse what would let the actor act as `other`, such as setting their password, if `other` may do more."""
@@ -58,11 +59,19 @@ class Actor:
         if other.is_superuser:
             raise Forbidden(f"{other.get_username()} is an administrator; only an administrator may do this.")
         # As granted, whether the account is active or not: it may be activated afterwards.
-        granted = Permission.objects.filter(Q(user=other) | Q(group__user=other)).distinct()
-        names = {f"{app}.{codename}" for app, codename in granted.values_list("content_type__app_label", "codename")}
-        more = sorted(names - self.user.get_all_permissions())
-        if more:
-            raise Forbidden(f"{other.get_username()} may do what {self.name} may not: {', '.join(more[:5])}.")
+        for grant in other.grants.select_related("service", "environment"):
+            if not access.includes(self.user, grant.role, service=grant.service, environment=grant.environment):
+                raise Forbidden(f"{other.get_username()} may do what {self.name} may not: {grant.words}.")
+
+
+def _where(service: AnyService, environment: AnyEnvironment) -> str:
+    """The place in words, as far as one was named."""
+    named = ""
+    if service is not ANY:
+        named = f" for {service.slug}" if isinstance(service, Service) else " for all services"
+    if environment is not ANY:
+        named += f" in {environment.slug}" if isinstance(environment, Environment) else " in all environments"
+    return named
 
 
 def command_actor(username: str | None = None) -> Actor:

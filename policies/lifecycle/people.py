@@ -1,16 +1,16 @@
-"""Accounts of people: made, changed, given and refused permissions, put out of action."""
+"""Accounts of people: made, changed, given roles, put out of action."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from policies.lifecycle import audit
+from policies.lifecycle import audit, grants
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.grants import Wanted
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
 from policies.lifecycle.texts import UNSTORABLE, storable, unstorable_fields
 
@@ -18,53 +18,49 @@ FIELDS = ("username", "first_name", "last_name", "email", "is_active", "is_staff
 
 
 def create(
-    values: Mapping[str, Any], *, password: str, permissions: Iterable[Permission] = (), by: Actor, reason: str = ""
+    values: Mapping[str, Any], *, password: str, roles: Iterable[Wanted] = (), by: Actor, reason: str = ""
 ) -> Any:
-    """A new account. Raises `Invalid`, or `Forbidden` if it would get more than `by` may give."""
-    _require(by, "auth.add_user")
-    wanted = set(permissions)
-    _refuse_to_give_more(by, bool(values.get("is_superuser")), wanted)
+    """A new account. Accounts are for whoever is admin of everything. Raises `Invalid` or `Forbidden`."""
+    by.require("add_user")
+    _refuse_another_administrator(by, bool(values.get("is_superuser")))
     user = get_user_model()(**values)
     with transaction.atomic():
         _clean(user, password)
         user.set_password(password)
         _insert(user)
-        user.user_permissions.set(wanted)
-        audit.append("person.create", label(user), by=by, reason=reason, after=document(user))
+        after = _fields(user)
+        grants.exchange(user, roles, by=by, reason=reason)
+        audit.append("person.create", label(user), by=by, reason=reason, after=after)
     return user
 
 
 def change(
-    user: Any,
-    values: Mapping[str, Any],
-    *,
-    permissions: Iterable[Permission] | None = None,
-    by: Actor,
-    reason: str = "",
+    user: Any, values: Mapping[str, Any], *, roles: Iterable[Wanted] | None = None, by: Actor, reason: str = ""
 ) -> Any:
-    """Change an account; `permissions` replaces those it has of its own, None leaves them."""
-    _require(by, "auth.change_user")
+    """Change an account; `roles` replaces those it has, None leaves them."""
+    by.require("change_user")
     with transaction.atomic():
         user = get_user_model().objects.select_for_update().get(pk=user.pk)
         _refuse_to_touch_superuser(by, user)
-        before = document(user)
-        wanted = set(user.user_permissions.all()) if permissions is None else set(permissions)
-        _refuse_to_give_more(by, bool(values.get("is_superuser")), wanted - set(user.user_permissions.all()))
+        before = _fields(user)
+        if not user.is_superuser:
+            _refuse_another_administrator(by, bool(values.get("is_superuser")))
         if by.user is not None and by.user.pk == user.pk and not values.get("is_active", user.is_active):
             raise Invalid({"is_active": ["You would lock yourself out; ask a colleague to do it."]})
         for field, value in values.items():
             setattr(user, field, value)
         _clean(user)
         user.save()
-        user.user_permissions.set(wanted)
-        if document(user) != before:
-            audit.append("person.change", label(user), by=by, reason=reason, before=before, after=document(user))
+        if roles is not None:
+            grants.exchange(user, roles, by=by, reason=reason)
+        if _fields(user) != before:
+            audit.append("person.change", label(user), by=by, reason=reason, before=before, after=_fields(user))
     return user
 
 
 def deactivate(user: Any, *, by: Actor, reason: str = "") -> None:
     """The account can no longer log in, and its tokens stop working; history goes on naming it."""
-    _require(by, "auth.delete_user")
+    by.require("delete_user")
     with transaction.atomic():
         user = get_user_model().objects.select_for_update().get(pk=user.pk)
         _refuse_to_touch_superuser(by, user)
@@ -72,10 +68,10 @@ def deactivate(user: Any, *, by: Actor, reason: str = "") -> None:
             raise Refusal("own_account", "You would lock yourself out; ask a colleague to do it.")
         if not user.is_active:
             raise Refusal("inactive", f"{user.get_username()} is inactive already.")
-        before = document(user)
+        before = _fields(user)
         user.is_active = False
         user.save(update_fields=["is_active"])
-        audit.append("person.deactivate", label(user), by=by, reason=reason, before=before, after=document(user))
+        audit.append("person.deactivate", label(user), by=by, reason=reason, before=before, after=_fields(user))
 
 
 def set_password(user: Any, password: str, *, by: Actor, reason: str = "") -> None:
@@ -86,7 +82,7 @@ def set_password(user: Any, password: str, *, by: Actor, reason: str = "") -> No
     with transaction.atomic():
         user = get_user_model().objects.select_for_update().get(pk=user.pk)
         if by.user is None or by.user.pk != user.pk:
-            _require(by, "auth.change_user")
+            by.require("change_user")
             by.require_reach_of(user)
         _check_password(user, password)
         user.set_password(password)
@@ -95,21 +91,18 @@ def set_password(user: Any, password: str, *, by: Actor, reason: str = "") -> No
 
 
 def document(user: Any) -> dict[str, Any]:
-    """An account as the audit trail tells of it."""
-    own = user.user_permissions.values_list("content_type__app_label", "codename")
-    return {
-        **{field: getattr(user, field) for field in FIELDS},
-        "permissions": sorted(f"{app}.{codename}" for app, codename in own),
-    }
+    """An account with its roles, in words."""
+    return {**_fields(user), "roles": grants.words(user)}
 
 
 def label(user: Any) -> str:
-    return f"person:{user.get_username()}"[:120]
+    """How the audit trail names it."""
+    return grants.label(user)
 
 
-def _require(by: Actor, permission: str) -> None:
-    if by.user is not None and not (by.user.is_active and by.user.has_perm(permission)):
-        raise Forbidden(f"{by.name} lacks the permission “{permission}”; an administrator can grant it.")
+def _fields(user: Any) -> dict[str, Any]:
+    """An account as the audit trail tells of it; its roles have events of their own."""
+    return {field: getattr(user, field) for field in FIELDS}
 
 
 def _refuse_to_touch_superuser(by: Actor, user: Any) -> None:
@@ -117,18 +110,10 @@ def _refuse_to_touch_superuser(by: Actor, user: Any) -> None:
         raise Forbidden(f"{user.get_username()} is an administrator; only an administrator may change that account.")
 
 
-def _refuse_to_give_more(by: Actor, superuser: bool, permissions: set[Permission]) -> None:
+def _refuse_another_administrator(by: Actor, superuser: bool) -> None:
     """Nobody gives what they do not have: else whoever may edit accounts could do everything."""
-    if by.user is None or by.user.is_superuser:
-        return
-    if superuser:
+    if superuser and by.user is not None and not by.user.is_superuser:
         raise Invalid({"is_superuser": ["Only an administrator may make another one."]})
-    has = by.user.get_all_permissions()
-    lacking = sorted(
-        name for name in (f"{p.content_type.app_label}.{p.codename}" for p in permissions) if name not in has
-    )
-    if lacking:
-        raise Invalid({"user_permissions": [f"You cannot give what you do not have: {', '.join(lacking[:5])}."]})
 
 
 def _insert(user: Any) -> None:

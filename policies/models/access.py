@@ -1,5 +1,7 @@
 """What people may do where; keys of services and tokens of people, whose secrets are shown once and kept as hashes."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -34,14 +36,27 @@ class Grant(models.Model):
         ]
 
     def __str__(self) -> str:
-        where = f"{self.service.slug if self.service else 'all services'} in "
-        return f"{self.user.get_username()}: {self.role} of {where}" + (
-            self.environment.slug if self.environment else "all environments"
-        )
+        return f"{self.user.get_username()}: {self.words}"
+
+    @property
+    def words(self) -> str:
+        """The role and where: “editor of reports in all environments”."""
+        service = self.service.slug if self.service else "all services"
+        return f"{self.role} of {service} in {self.environment.slug if self.environment else 'all environments'}"
 
     @property
     def label(self) -> str:
         return f"grant:{self.pk}"
+
+    def document(self) -> dict[str, Any]:
+        """As the audit trail and REST tell of it."""
+        return {
+            "id": self.pk,
+            "user": self.user.get_username(),
+            "role": self.role,
+            "service": self.service.slug if self.service else None,
+            "environment": self.environment.slug if self.environment else None,
+        }
 
 
 class Scope(models.TextChoices):

@@ -4,14 +4,15 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
 from policies.lifecycle import audit, keys, people, switches
 from policies.models import ApiToken, AuditEvent, ServiceKey, Switch
-from tests.policies.factories import SYSTEM, make_policy, person
+from tests.policies.factories import SYSTEM, grant, make_policy, person
 
+ROW = ("role", "service", "environment")
 SECRET = re.compile(r"pc[kt]_[A-Za-z0-9_-]{43}")
 
 
@@ -194,16 +195,49 @@ def new_person(client, **typed):
     return client.post(reverse("admin:auth_user_add"), {**standard, **typed})
 
 
-def permission(name):
-    return Permission.objects.get(codename=name, content_type__app_label__in=("policies", "auth")).pk
+def roles(*rows):
+    """What the rows of a person's page send: (role, service, environment) each."""
+    sent = {"roles-rows": str(len(rows))}
+    for number, row in enumerate(rows):
+        sent |= {f"roles-{number}-{part}": value for part, value in zip(ROW, row, strict=True)}
+    return sent
 
 
-def test_a_person_is_made_with_permissions_and_the_trail_tells_it_without_the_password(admin):
-    assert new_person(admin, user_permissions=[permission("add_release")]).status_code == 302
+def test_a_person_is_made_with_roles_and_the_trail_tells_it_without_the_password(admin, catalogue):
+    rows = roles(("editor", "reports", ""), ("", "", ""), ("approver", "", "production"))
+    assert "reason" in new_person(admin, **rows).content.decode()
+    assert new_person(admin, **rows, reason="Joins the team.").status_code == 302
     dora = User.objects.get(username="dora")
     assert dora.check_password("quite a long pass phrase") and dora.has_perm("policies.add_release")
-    assert newest().verb == "person.create" and "pass phrase" not in newest().event
-    assert "policies.add_release" in newest().event
+    assert people.document(dora)["roles"] == [
+        "approver of all services in production",
+        "editor of reports in all environments",
+    ]
+    told = AuditEvent.objects.order_by("-seq")[:3]
+    assert [event.verb for event in told] == ["person.create", "grant.give", "grant.give"]
+    assert all("pass phrase" not in event.event for event in told)
+
+
+def test_roles_are_exchanged_in_their_rows(admin, catalogue, charlie):
+    grant(charlie, "viewer")
+    grant(charlie, "editor", catalogue.reports)
+    url = reverse("admin:auth_user_change", args=[charlie.pk])
+    page = admin.get(url).content.decode()
+    assert '<option value="editor" selected>' in page and '<option value="reports" selected>' in page
+    typed = {"username": "charlie", "is_active": "on", "is_staff": "on", "reason": "Moves to the shop."}
+    typed["seen"] = re.search(r'name="seen" value="(\w+)"', page).group(1)
+    faulty = admin.post(url, {**typed, **roles(("king", "", ""))}).content.decode()
+    assert "There is no role “king”" in faulty
+    assert admin.post(url, {**typed, **roles(("viewer", "", ""), ("editor", "shop", ""))}).status_code == 302
+    assert people.document(charlie)["roles"] == [
+        "editor of shop in all environments",
+        "viewer of all services in all environments",
+    ]
+    assert [event.verb for event in AuditEvent.objects.order_by("-seq")[:2]] == ["grant.withdraw", "grant.give"]
+    page = admin.get(url).content.decode()
+    typed["seen"] = re.search(r'name="seen" value="(\w+)"', page).group(1)
+    assert admin.post(url, {**typed, "first_name": "Charles"}).status_code == 302
+    assert len(people.document(charlie)["roles"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -221,39 +255,35 @@ def test_a_person_that_cannot_be_is_refused_at_the_field(admin, typed, field):
     assert User.objects.count() == 1
 
 
-def test_nobody_gives_what_they_do_not_have(client, alice):
-    bob = person("bob", is_staff=True)
-    bob.user_permissions.set(Permission.objects.filter(codename__in=["add_user", "change_user", "view_user"]))
-    client.force_login(bob)
-    assert "cannot give" in new_person(client, user_permissions=[permission("add_release")]).content.decode()
+def test_only_an_administrator_makes_or_touches_another(client, alice):
+    client.force_login(person("bob", "add_user", is_staff=True))
     assert "Only an administrator" in new_person(client, is_superuser="on").content.decode()
     url = reverse("admin:auth_user_change", args=[alice.pk])
     seen = re.search(r'name="seen" value="(\w+)"', client.get(url).content.decode()).group(1)
     assert "only an administrator" in client.post(url, {"username": "alice", "seen": seen}).content.decode()
-    reset = client.post(
-        reverse("admin:auth_user_password_change", args=[alice.pk]),
-        {"new_password1": "taken over by bob", "new_password2": "taken over by bob"},
-    )
+    typed = {"new_password1": "taken over by bob", "new_password2": "taken over by bob"}
+    reset = client.post(reverse("admin:auth_user_password_change", args=[alice.pk]), typed)
     assert "only an administrator may do this" in reset.content.decode()
+    token = client.post(reverse("admin:policies_apitoken_add"), {"user": alice.pk, "name": "stolen"})
+    assert not SECRET.search(token.content.decode())
     alice.refresh_from_db()
     assert alice.check_password("a long pass phrase") and alice.is_superuser
 
 
-def test_nobody_becomes_somebody_who_may_do_more(client, charlie, alice):
-    bob = person("bob", "add_apitoken", "view_policy", is_staff=True)
-    bob.user_permissions.add(Permission.objects.get(codename="change_user"))
-    releaser = person("dora", "view_policy", "add_release", is_staff=True)
-    sleeper = person("ed", "add_release", is_active=False)
+def test_accounts_are_for_who_is_admin_of_everything(client, catalogue, charlie, alice):
+    bob = person("bob", is_staff=True)
+    for service, environment in ((catalogue.reports, None), (None, catalogue.production)):
+        grant(bob, "admin", service, environment)
     client.force_login(bob)
     typed = {"new_password1": "taken over by bob", "new_password2": "taken over by bob"}
-    for other in (releaser, sleeper, alice):
-        page = client.post(reverse("admin:auth_user_password_change", args=[other.pk]), typed).content.decode()
-        assert f"{other} " in page and "may" in page
-        token = client.post(reverse("admin:policies_apitoken_add"), {"user": other.pk, "name": "stolen"})
-        assert not SECRET.search(token.content.decode())
-        other.refresh_from_db()
-        assert other.check_password("a long pass phrase")
-    assert not ApiToken.objects.exists()
+    assert new_person(client).status_code == 403
+    assert client.get(reverse("admin:auth_user_changelist")).status_code == 403
+    assert client.post(reverse("admin:auth_user_password_change", args=[charlie.pk]), typed).status_code in (302, 403)
+    charlie.refresh_from_db()
+    assert charlie.check_password("a long pass phrase")
+    token = client.post(reverse("admin:policies_apitoken_add"), {"user": charlie.pk, "name": "stolen"})
+    assert not SECRET.search(token.content.decode())
+    grant(bob, "admin")
     assert client.post(reverse("admin:auth_user_password_change", args=[charlie.pk]), typed).status_code == 302
     issued = client.post(reverse("admin:policies_apitoken_add"), {"user": charlie.pk, "name": "for charlie"})
     assert SECRET.search(issued.content.decode())
@@ -282,21 +312,3 @@ def test_ones_own_password_is_changed_through_the_verb(admin, alice):
     assert alice.check_password("another pass phrase")
     assert newest().verb == "person.password"
     assert admin.get(reverse("admin:index")).status_code == 200
-
-
-def test_permissions_given_elsewhere_stay(admin, charlie):
-    elsewhere = Permission.objects.get(codename="view_session")
-    charlie.user_permissions.add(elsewhere)
-    url = reverse("admin:auth_user_change", args=[charlie.pk])
-    seen = re.search(r'name="seen" value="(\w+)"', admin.get(url).content.decode()).group(1)
-    typed = {
-        "username": "charlie",
-        "is_active": "on",
-        "is_staff": "on",
-        "user_permissions": [permission("view_policy")],
-    }
-    assert admin.post(url, {**typed, "seen": seen}).status_code == 302
-    assert people.document(User.objects.get(pk=charlie.pk))["permissions"] == [
-        "policies.view_policy",
-        "sessions.view_session",
-    ]

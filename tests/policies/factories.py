@@ -4,11 +4,11 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 
-from policies.lifecycle import catalog, policies
+from policies.lifecycle import access, catalog, grants, policies
 from policies.lifecycle.actor import Actor
-from policies.models import Environment, Policy, Service, Team
+from policies.models import Environment, Grant, GrantRole, Policy, Service, Team
 
 SYSTEM = Actor(name="command:tests", door="command")
 
@@ -88,10 +88,21 @@ def change(policy: Policy, by: Actor = SYSTEM, reason: str = "more are needed", 
 
 
 def person(name: str, *permissions: str, **kwargs: Any) -> User:
-    """An account with these model permissions, such as `add_release`."""
+    """An account with the least role, everywhere, that has all of these permissions, such as `add_release`."""
     user = User.objects.create_user(name, password="a long pass phrase", **kwargs)
-    user.user_permissions.set(Permission.objects.filter(content_type__app_label="policies", codename__in=permissions))
+    if permissions:
+        grant(user, least_role(*permissions))
     return user
+
+
+def least_role(*permissions: str) -> str:
+    """The first of viewer, editor, approver and admin that has all of these permissions."""
+    return next(role.value for role in GrantRole if all(access.gives(role, name) for name in permissions))
+
+
+def grant(user: User, role: str, service: Service | None = None, environment: Environment | None = None) -> Grant:
+    """Let a person do what a role may: for a service or all, in an environment or all."""
+    return grants.give(user, role, service=service, environment=environment, by=SYSTEM, reason="as agreed")
 
 
 def acting(user: User, door: str = "rest") -> Actor:
