@@ -1,4 +1,5 @@
-"""The tables that only grow: triggers that make the database itself refuse to change or delete their rows.
+"""What the database itself refuses, by triggers: to change or delete a row of the tables that only grow, and of
+releases what `policies.release_guards` says.
 
 SQLite needs a trigger on INSERT as well, because REPLACE deletes a row without firing its DELETE triggers; PostgreSQL
 needs one on TRUNCATE. SQLite drops triggers when it remakes a table, so they are put back after every migration, and
@@ -11,6 +12,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from policies import release_guards
 from policies.models import AuditEvent, AuditHead
 
 
@@ -74,7 +76,9 @@ def _triggers(connection: BaseDatabaseWrapper) -> dict[str, tuple[str, str]]:
     make = {"sqlite": _sqlite, "postgresql": _postgresql}.get(connection.vendor)
     if make is None:
         return {}
-    return {name: (ledger.table, sql) for ledger in LEDGERS for name, sql in make(ledger).items()}
+    ledgers = {name: (ledger.table, sql) for ledger in LEDGERS for name, sql in make(ledger).items()}
+    guards = {name: (release_guards.TABLE, sql) for name, sql in release_guards.TRIGGERS[connection.vendor].items()}
+    return ledgers | guards
 
 
 def _present(connection: BaseDatabaseWrapper) -> set[str]:
@@ -101,11 +105,22 @@ def guard(connection: BaseDatabaseWrapper) -> None:
         tables = set(connection.introspection.table_names(cursor))
         if connection.vendor == "postgresql":
             cursor.execute(_CREATE_FUNCTION)
+            cursor.execute(release_guards.FUNCTION)
         for name, (table, statement) in _triggers(connection).items():
-            if table not in tables:
+            if table not in tables or (table == release_guards.TABLE and not tables >= release_guards.READS):
                 continue
             cursor.execute(_drop(connection, name, table))
             cursor.execute(statement)
+
+
+def lift_guards_before_migration(using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -> None:
+    """The handler of `pre_migrate`: SQLite cannot remake a table that a trigger of another one names."""
+    connection = connections[using]
+    if release_guards.TABLE not in connection.introspection.table_names():
+        return
+    with connection.cursor() as cursor:
+        for name in release_guards.TRIGGERS.get(connection.vendor, ()):
+            cursor.execute(_drop(connection, name, release_guards.TABLE))
 
 
 def lift(connection: BaseDatabaseWrapper) -> None:

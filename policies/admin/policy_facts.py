@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import Q
 
 from policies.admin import traffic
-from policies.lifecycle import releases
-from policies.lifecycle.releases import Fallback
+from policies.lifecycle import going_back
+from policies.lifecycle.going_back import Fallback
 from policies.models import Environment, Instance, Policy, PolicyScope, Release, ReleaseState, Role, Switch
 from policies.publishing import bundles, versions
 from policy_client.rules import parse_rule
@@ -83,8 +83,8 @@ def places(policy: Policy, by: str, now: datetime) -> list[Place]:
                 hour=hours.get(environment.pk),
                 candidate_hour=candidate_hours.get(environment.pk),
                 instances=_instances(policy, environment, now),
-                fallback=releases.fallback(here) if here and is_live else None,
-                command=releases.rollback_command(here, by) if here and is_live else "",
+                fallback=going_back.fallback(here) if here and is_live else None,
+                command=going_back.rollback_command(here, by) if here and is_live else "",
                 switches=[switch for switch in switches if switch.environment_id in (None, environment.pk)],
             )
         )

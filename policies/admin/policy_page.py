@@ -15,7 +15,7 @@ from django.utils.dateparse import parse_datetime
 from policies.admin import policy_facts, story
 from policies.admin.door import actor
 from policies.admin.typed_forms import read_integer
-from policies.lifecycle import difference, releases, switches
+from policies.lifecycle import difference, going_back, switches
 from policies.lifecycle.policies import newest
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
 from policies.models import Effect, Environment, Policy, Release, ReleaseState
@@ -89,7 +89,7 @@ def roll_back(request: HttpRequest, site: AdminSite, policy: Policy) -> HttpResp
     if live is None:
         raise Http404("There is no such release of this policy.")
     try:
-        new = releases.roll_back(live, by=actor(request), reason=request.POST.get("reason", ""))
+        new = going_back.roll_back(live, by=actor(request), reason=request.POST.get("reason", ""))
     except Refusal as refusal:
         return _refuse(request, site, policy, refusal, f"rollback-{live.environment_id}")
     back = (

@@ -26,12 +26,12 @@ from policies.admin.typed_forms import (
     prose_field,
     read_integer,
 )
-from policies.lifecycle import difference, releases
+from policies.lifecycle import difference, going_back, releases
 from policies.lifecycle.difference import Line
 from policies.lifecycle.policies import newest
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
 from policies.models import Environment, Instance, Mode, OnChange, Policy, Release, ReleaseState, Revision
-from policy_client.rules import parse_rule
+from policy_client.rules import parse_written
 
 MODES = (
     (Mode.SHADOW.value, "Shadow: decide and count, never deny. The safe way to begin."),
@@ -101,7 +101,7 @@ def release(request: HttpRequest, site: AdminSite, policy: Policy) -> HttpRespon
         "revision": revision,
         "newest": newest(policy),
         "content": revision.document(),
-        "rules": [parse_rule(rule) for rule in revision.document()["rules"]],
+        "rules": [parse_written(rule) for rule in revision.document()["rules"]],
         "form": form,
         "targets": targets,
     }
@@ -143,7 +143,7 @@ def _try(
         how += f" for {done.release.rollout} % of callers"
     where = f"{revision.policy.reference} r{revision.number} is {how} in {environment.slug}"
     if done.created:
-        command = releases.rollback_command(done.release, by.name)
+        command = going_back.rollback_command(done.release, by.name)
         text = format_html("{}. Services follow with their next poll. To go back: <code>{}</code>", where, command)
         messages.success(request, text)
     else:

@@ -14,7 +14,7 @@ from policies.api.fields import LONGEST_REASON, Body, Choice, Named, PolicyRefer
 from policies.api.filters import OfPolicy
 from policies.api.problems import invalid
 from policies.api.rooms import Room
-from policies.lifecycle import policies, releases
+from policies.lifecycle import going_back, policies, releases
 from policies.models import Environment, Mode, OnChange, Policy, Release, ReleaseState, Revision, Role
 
 
@@ -149,7 +149,7 @@ class Releases(Room):
             "released_at": moment(row.released_at),
             "ended_at": moment(row.ended_at),
             "bundle_version": row.bundle_version,
-            "rollback_command": releases.rollback_command(row, self.by.name) if live else None,
+            "rollback_command": going_back.rollback_command(row, self.by.name) if live else None,
             "fallback": _fallback(row) if live else None,
         }
 
@@ -178,7 +178,7 @@ class Releases(Room):
             to = Release.objects.filter(pk=values["to"]).first()
             if to is None:
                 raise invalid({"to": [f"There is no release {values['to']}."]})
-        new = releases.roll_back(self.find(), to=to, by=self.by, reason=values["reason"])
+        new = going_back.roll_back(self.find(), to=to, by=self.by, reason=values["reason"])
         return self._answer(new, 201)
 
     def _answer(self, release: Release, status: int) -> Response:
@@ -197,7 +197,7 @@ def _revision(policy: Policy, number: int | None) -> Revision:
 
 
 def _fallback(live: Release) -> dict[str, Any]:
-    leads = releases.fallback(live)
+    leads = going_back.fallback(live)
     target = leads.target if leads.target is not None and leads.target.revision is not None else None
     return {
         "possible": leads.possible,

@@ -1,49 +1,48 @@
-"""Putting revisions live, and going back."""
+"""Putting revisions live: asked for, held up by gates until they are passed, then live in one transaction."""
 
-import functools
-import operator
-import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Max, Q
 from django.utils import timezone
 
-from policies.lifecycle import audit, locks
+from policies.lifecycle import gates, holds, locks, places, terms
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.places import document, live_release
 from policies.lifecycle.refusals import Invalid, Refusal
+from policies.lifecycle.terms import Step, Terms
 from policies.lifecycle.texts import read_reason
-from policies.models import Environment, Mode, OnChange, Policy, Release, ReleaseState, Revision, Role
-from policies.publishing import bundles, versions
-from policy_client import match
-from policy_client.bundle import Endpoint as WireEndpoint
-from policy_client.errors import Refused
-from policy_client.jsontext import canonical_json
+from policies.models import (
+    PENDING,
+    BreakGlass,
+    ChecklistTemplate,
+    Environment,
+    GateName,
+    GateOutcome,
+    Mode,
+    OnChange,
+    Policy,
+    Release,
+    ReleaseState,
+    Revision,
+    Role,
+)
+
+__all__ = ["Released", "activate", "cancel", "document", "live_release", "release", "settle"]
+
+UNATTENDED = ("job", "import")
+"""Doors behind which nobody looks: a hold stops them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A live release, and whether this act made it (False: it was live already, in the same mode and rollout)."""
+    """A release, and whether this act made it (False: it was live, or asked for, already on the same terms)."""
 
     release: Release
     created: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Fallback:
-    """Where a rollback would lead: to `target` (None: the policy leaves the bundle), or why it is not possible."""
-
-    possible: bool
-    target: Release | None = None
-    why_not: str = ""
-
-    @property
-    def words(self) -> str:
-        if not self.possible:
-            return self.why_not
-        if self.target is None or self.target.revision is None:
-            return "no policy: it leaves the bundle"
-        return f"r{self.target.revision.number}, {self.target.how}"
 
 
 def release(
@@ -52,146 +51,287 @@ def release(
     *,
     mode: str,
     rollout: int = 100,
+    role: str = Role.ENFORCED,
     on_change: str = OnChange.KEEP,
+    steps: Iterable[Step | Mapping[str, Any]] = (),
+    starts_at: datetime | None = None,
+    expires_at: datetime | None = None,
+    checklist: ChecklistTemplate | None = None,
+    acknowledge: Iterable[int] = (),
+    break_glass: str = "",
+    evidence: Mapping[str, Any] | None = None,
     by: Actor,
     reason: str,
+    now: datetime | None = None,
 ) -> Released:
-    """Put a revision live; `mode` concerns `rollout` percent of the callers, all others are decided in shadow.
+    """Ask for a revision to go live; where no gate is closed it does so in this transaction.
 
-    `on_change` keeps what callers have used, or lets every counter start anew, which is a change by itself.
-    Raises `Invalid`, or `Refusal` (`archived`, `endpoint_taken`).
+    `mode` concerns `rollout` percent of the callers, all others are decided in shadow. `on_change` keeps what callers
+    have used, or lets every counter start anew, which is a change by itself. The terms are those of
+    `policies.lifecycle.terms`. `acknowledge` are the revisions that it takes along knowingly; `break_glass` is the
+    kind of reason to go past the approval that the environment asks for.
+    Raises `Invalid`, or `Refusal` (`archived`, `frozen`, `base`, `endpoint_taken`, `no_enforced`, `held`).
     """
-    by.require("add_release")
-    reason = _read(mode, rollout, on_change, reason)
+    now = now or timezone.now()
+    by.require("add_release", service=revision.policy.service, environment=environment)
+    wanted, reason = _read(
+        break_glass,
+        reason,
+        mode=mode,
+        rollout=rollout,
+        role=role,
+        on_change=on_change,
+        steps=steps,
+        starts_at=starts_at,
+        expires_at=expires_at,
+        scope=revision.policy.scope,
+        now=now,
+    )
     with transaction.atomic():
-        policy = _lock(revision.policy)
+        policy = places.lock(revision.policy)
         if policy.archived_at is not None:
             raise Refusal("archived", f"{policy.reference} was archived; an archived policy cannot go live.")
         environment = locks.hold(environment)
-        live = live_release(policy, environment)
-        if live is not None and on_change == OnChange.KEEP and _says(live, revision, mode, rollout):
-            return Released(live, created=False)
-        _refuse_taken_endpoints(policy, revision, environment)
-        before = document(live) if live else None
-        if live is not None:
-            _end(live, ReleaseState.SUPERSEDED)
+        gates.refuse_frozen(environment)
+        same = _said_already(revision, environment, wanted, break_glass)
+        if same is not None:
+            return Released(same, created=False)
+        _refuse_alone(policy, environment, wanted)
+        _refuse_glass(environment, break_glass)
+        acknowledged = gates.check_base(revision, environment, acknowledge, by.name)
+        if wanted.role == Role.ENFORCED:
+            places.refuse_taken_endpoints(policy, revision, environment)
         new = Release.objects.create(
             policy=policy,
             environment=environment,
             revision=revision,
-            mode=mode,
-            rollout=rollout,
-            on_change=on_change,
-            counter_epoch=_epoch(policy, environment, on_change),
+            **wanted.columns(),
+            checklist=checklist.slug if checklist else "",
+            terms=wanted.digest(revision, environment),
+            basis=places.basis(policy, environment),
+            acknowledged=acknowledged,
+            break_glass=break_glass,
+            evidence=dict(evidence) if evidence else None,
             reason=reason,
-            state=ReleaseState.LIVE,
             requested_by=by.name,
-            requested_at=timezone.now(),
-            released_by=by.name,
-            released_at=timezone.now(),
+            requested_at=now,
         )
-        _publish("release.live", new, before, by=by, reason=reason)
+        if checklist is not None:
+            gates.copy_items(new, checklist)
+        _log_request(new, by=by, now=now)
+        if settle(new, by=by, reason=reason, now=now).state != ReleaseState.LIVE:
+            places.tell("release.request", new, None, by=by, reason=reason, now=now)
     return Released(new, created=True)
 
 
-def roll_back(live: Release, *, to: Release | None = None, by: Actor, reason: str) -> Release:
-    """Go back to what was live before, or to the earlier release `to`. Only backwards, and always in one step.
+def activate(release: Release, *, by: Actor, reason: str = "", now: datetime | None = None) -> Release:
+    """Let a request go live once its gates are passed. One that is live is given back as it is.
 
-    Raises `Refusal`: `not_live` (this release is not what is live), `not_earlier` (`to` is not one to go back to),
-    `endpoint_taken` (another policy has an endpoint by now).
+    What it was compared with may have changed meanwhile: then its approvals are void, and it is `requested` again.
+    Raises `Refusal` (`not_pending`, `approval`, `checklist`, `scheduled`, `frozen`, `held`, `base`, `endpoint_taken`).
     """
-    by.require("change_release")
-    reason = read_reason(reason)
+    by.require("add_release", service=release.policy.service, environment=release.environment)
+    now = now or timezone.now()
     with transaction.atomic():
-        policy = _lock(live.policy)
-        live = Release.objects.select_related("environment", "revision", "restores").get(pk=live.pk)
-        if live.state != ReleaseState.LIVE or live.revision is None:
-            raise Refusal("not_live", f"Release {live.pk} is not live; nothing was rolled back.")
-        target = _earlier(live, to) if to is not None else _newest_earlier(live)
-        restored = target.revision if target else None
-        if restored is not None:
-            _refuse_taken_endpoints(policy, restored, live.environment)
-        before = document(live)
-        _end(live, ReleaseState.ROLLED_BACK)
-        new = Release.objects.create(
-            policy=policy,
-            environment=live.environment,
-            revision=restored,
-            mode=target.mode if target else live.mode,
-            rollout=target.rollout if target else live.rollout,
-            role=live.role,
-            counter_epoch=live.counter_epoch,
-            restores=target.restored if target and restored else None,
-            rolled_back_from=live,
-            reason=reason,
-            state=ReleaseState.LIVE,
-            requested_by=by.name,
-            requested_at=timezone.now(),
-            released_by=by.name,
-            released_at=timezone.now(),
-        )
-        _publish("release.rollback", new, before, by=by, reason=reason)
-    return new
+        release = places.lock_release(release)
+        if release.state == ReleaseState.LIVE:
+            return release
+        refuse_unless_pending(release)
+        before = document(release)
+        state, changed = release.state, stale(release)
+        release = settle(release, by=by, reason=reason or release.reason, now=now)
+        if release.state != ReleaseState.LIVE and (changed or release.state != state):
+            places.tell("release.wait", release, before, by=by, reason=reason, now=now)
+    if release.state != ReleaseState.LIVE:
+        raise _closed_gate(release)
+    return release
 
 
-def live_release(policy: Policy, environment: Environment) -> Release | None:
-    """What is live of a policy in an environment; its revision is null after a rollback to nothing."""
-    return (
-        Release.objects.filter(policy=policy, environment=environment, role=Role.ENFORCED, state=ReleaseState.LIVE)
-        .select_related("revision", "environment", "policy", "restores")
-        .first()
-    )
+def cancel(release: Release, *, by: Actor, reason: str, now: datetime | None = None) -> Release:
+    """Take a request back. Raises `Refusal` (`not_pending`)."""
+    by.require("add_release", service=release.policy.service, environment=release.environment)
+    reason = read_reason(reason)
+    now = now or timezone.now()
+    with transaction.atomic():
+        release = places.lock_release(release)
+        refuse_unless_pending(release)
+        before = document(release)
+        places.end(release, ReleaseState.CANCELLED, now)
+        places.tell("release.cancel", release, before, by=by, reason=reason, now=now)
+    return release
 
 
-def fallback(live: Release) -> Fallback:
-    """Where rolling back this live release would lead."""
-    if live.state != ReleaseState.LIVE or live.revision is None:
-        return Fallback(False, why_not="it is not live")
-    target = _newest_earlier(live)
-    if target is None or target.revision is None:
-        return Fallback(True)
-    try:
-        _refuse_taken_endpoints(live.policy, target.revision, live.environment)
-    except Refusal as refusal:
-        return Fallback(False, target, refusal.detail)
-    return Fallback(True, target)
+def refuse_unless_pending(release: Release) -> None:
+    if release.state not in PENDING:
+        raise Refusal("not_pending", f"Release {release.pk} is {release.get_state_display()}; nothing was changed.")
 
 
-def rollback_command(live: Release, by: str = "you") -> str:
-    """The command that rolls this release back, ready to copy."""
-    return f'manage.py rollback {live.policy.reference} {live.environment.slug} --reason "…" --by {by}'
+def settle(release: Release, *, by: Actor, reason: str, now: datetime) -> Release:
+    """Move a request, whose place the caller has locked, as far as its gates allow; live if none is closed."""
+    if stale(release):
+        gates.void_approvals(release, by=by, why="what it was compared with has changed", now=now)
+        release.basis = places.basis(release.policy, release.environment)
+        release.save(update_fields=["basis"])
+        _recheck_base(release)
+    if gates.approvals_missing(release):
+        return _wait(release, ReleaseState.REQUESTED)
+    if gates.open_items(release):
+        approved = release.environment.approvals_required and not release.break_glass
+        return _wait(release, ReleaseState.APPROVED if approved else ReleaseState.REQUESTED)
+    if release.starts_at is not None and release.starts_at > now:
+        return _wait(release, ReleaseState.SCHEDULED)
+    return _go_live(release, by=by, reason=reason, now=now)
 
 
-def _lock(policy: Policy) -> Policy:
-    """Releases of one service go one after another: whether endpoints clash is a question to all of them."""
-    locks.hold_place(policy)
-    return Policy.objects.select_related("service").get(pk=policy.pk)
+def stale(release: Release) -> bool:
+    """Whether what a request was compared with is something else now."""
+    return release.basis != places.basis(release.policy, release.environment)
 
 
-def _read(mode: object, rollout: object, on_change: object, reason: object) -> str:
-    """The reason, once all of them were looked at. Raises `Invalid` with every fault."""
+def _read(break_glass: str, reason: object, **asked: Any) -> tuple[Terms, str]:
+    """The terms and the reason, once all were looked at. Raises `Invalid` with every fault."""
     errors: dict[str, list[str]] = {}
-    if mode not in Mode.values:
-        errors["mode"] = [f"Must be one of: {', '.join(Mode.values)}."]
-    if isinstance(rollout, bool) or not isinstance(rollout, int) or not 0 <= rollout <= 100:
-        errors["rollout"] = ["Must be a whole number of percent, 0 to 100."]
-    if on_change not in OnChange.values:
-        errors["on_change"] = [f"Must be one of: {', '.join(OnChange.values)}."]
+    wanted, read = None, ""
+    try:
+        wanted = terms.read(**asked)
+    except Invalid as refusal:
+        errors |= refusal.errors
     try:
         read = read_reason(reason)
     except Invalid as refusal:
-        raise Invalid({**errors, **refusal.errors}) from refusal
-    if errors:
+        errors |= refusal.errors
+    if break_glass and break_glass not in BreakGlass.values:
+        errors["break_glass"] = [f"Must be one of: {', '.join(BreakGlass.values)}."]
+    if errors or wanted is None:
         raise Invalid(errors)
-    return read
+    return wanted, read
 
 
-def _says(live: Release, revision: Revision, mode: str, rollout: int) -> bool:
-    """Whether what is live says the same already."""
-    return (live.revision_id, live.mode, live.rollout) == (revision.pk, mode, rollout)
+def _said_already(revision: Revision, environment: Environment, wanted: Terms, break_glass: str) -> Release | None:
+    """What is live, or asked for, on the same terms; never where counters are to start anew."""
+    policy = revision.policy
+    if wanted.on_change == OnChange.KEEP:
+        live = live_release(policy, environment, wanted.role)
+        if live is not None and live.revision_id == revision.pk and wanted.is_said_by(live):
+            return live
+    asked = Release.objects.filter(policy=policy, environment=environment, state__in=PENDING, break_glass=break_glass)
+    return asked.filter(terms=wanted.digest(revision, environment)).select_related(*places.SHOWN).first()
 
 
-def _epoch(policy: Policy, environment: Environment, on_change: str) -> int:
+def _refuse_alone(policy: Policy, environment: Environment, wanted: Terms) -> None:
+    """A candidate is decided beside what is enforced."""
+    if wanted.role != Role.CANDIDATE:
+        return
+    enforced = live_release(policy, environment)
+    if enforced is None or enforced.revision is None:
+        raise Refusal(
+            "no_enforced",
+            f"Nothing of {policy.reference} is live in {environment.slug} that a candidate could stand beside; "
+            "release it in shadow instead.",
+        )
+
+
+def _refuse_glass(environment: Environment, break_glass: str) -> None:
+    if break_glass and not environment.approvals_required:
+        message = f"{environment.slug} asks for no approval, so there is no glass to break; leave it out."
+        raise Invalid({"break_glass": [message]})
+
+
+def _log_request(new: Release, *, by: Actor, now: datetime) -> None:
+    gates.log(new, GateName.VALIDATION, GateOutcome.PASSED, by=by, now=now)
+    named = ", ".join(f"r{number}" for number in new.acknowledged)
+    outcome = GateOutcome.ACKNOWLEDGED if named else GateOutcome.PASSED
+    gates.log(new, GateName.BASE, outcome, by=by, now=now, detail=f"takes along {named}" if named else "")
+    if new.break_glass:
+        gates.log(new, GateName.APPROVAL, GateOutcome.BYPASSED, by=by, now=now, detail=new.get_break_glass_display())
+
+
+def _recheck_base(release: Release) -> None:
+    """The request said what it takes along when something else was live; it may be more by now."""
+    if release.revision is None:
+        return
+    gates.check_base(release.revision, release.environment, release.acknowledged, release.requested_by)
+
+
+def _wait(release: Release, state: ReleaseState) -> Release:
+    if release.state != state:
+        release.state = state
+        release.save(update_fields=["state"])
+    return release
+
+
+def _go_live(release: Release, *, by: Actor, reason: str, now: datetime) -> Release:
+    policy, environment, revision = release.policy, release.environment, release.revision
+    if revision is None:
+        raise ValueError(f"release {release.pk} asks for nothing")
+    gates.refuse_frozen(environment)
+    _pass_hold(release, by=by, reason=reason, now=now)
+    if release.role == Role.ENFORCED:
+        places.refuse_taken_endpoints(policy, revision, environment)
+    live = live_release(policy, environment, release.role)
+    if live is not None:
+        places.end(live, ReleaseState.SUPERSEDED, now)
+    release.replaces = live
+    release.counter_epoch = _epoch(policy, environment, release.role, release.on_change)
+    release.state = ReleaseState.LIVE
+    release.released_by, release.released_at, release.stepped_at = by.name, now, now
+    release.save()
+    if environment.approvals_required and not release.break_glass:
+        gates.log(release, GateName.APPROVAL, GateOutcome.PASSED, by=by, now=now)
+    if release.checklist:
+        gates.log(release, GateName.CHECKLIST, GateOutcome.PASSED, by=by, now=now)
+    gates.log(release, GateName.FREEZE, GateOutcome.PASSED, by=by, now=now)
+    if release.role == Role.ENFORCED:
+        _end_candidate(release, now)
+    verb = "release.break_glass" if release.break_glass else "release.live"
+    places.publish(verb, release, document(live) if live else None, by=by, reason=reason, now=now)
+    void_others(release, by=by, now=now)
+    return release
+
+
+def _pass_hold(release: Release, *, by: Actor, reason: str, now: datetime) -> None:
+    """A hold stops what nobody looks at; a person's own release is the decision that it waited for."""
+    if release.role != Role.ENFORCED:
+        return
+    hold = holds.open_hold(release.policy, release.environment)
+    if hold is None:
+        return
+    if by.door in UNATTENDED:
+        raise Refusal(
+            "held",
+            f"{release.policy.reference} was rolled back in {release.environment.slug} by {hold.set_by}: a person has "
+            "to lift the hold first.",
+        )
+    holds.close(hold, by=by, reason=reason, now=now)
+    gates.log(release, GateName.HOLD, GateOutcome.ACKNOWLEDGED, by=by, now=now, detail=f"set by {hold.set_by}")
+
+
+def _end_candidate(release: Release, now: datetime) -> None:
+    """What is enforced now need not be tried beside it any longer."""
+    candidate = live_release(release.policy, release.environment, Role.CANDIDATE)
+    if candidate is not None and candidate.revision_id == release.revision_id:
+        places.end(candidate, ReleaseState.SUPERSEDED, now)
+
+
+def void_others(live: Release, *, by: Actor, now: datetime) -> None:
+    """Requests for this place were compared with what was live before: what was approved is asked for again.
+
+    One on the very same terms has got what it asked for.
+    """
+    pending = Release.objects.filter(policy=live.policy, environment=live.environment, state__in=PENDING)
+    others = pending.exclude(pk=live.pk).select_related("environment")
+    if live.terms:
+        for same in others.filter(terms=live.terms):
+            places.end(same, ReleaseState.CANCELLED, now)
+    if live.role != Role.ENFORCED:
+        return
+    for other in others.all():
+        gates.void_approvals(other, by=by, why=f"release {live.pk} went live meanwhile", now=now)
+        if other.environment.approvals_required:
+            _wait(other, ReleaseState.REQUESTED)
+
+
+def _epoch(policy: Policy, environment: Environment, role: str, on_change: str) -> int:
     """The epoch of the next release: that of the releases before it, or, to reset, one that is new.
 
     New to the whole service: a rule that was inherited is counted under the same name as the policy's own rule that
@@ -199,129 +339,24 @@ def _epoch(policy: Policy, environment: Environment, on_change: str) -> int:
     """
     anew = on_change == OnChange.RESET
     whose = Q(policy__service=policy.service) if anew else Q(policy=policy)
-    before = Release.objects.filter(whose, environment=environment, role=Role.ENFORCED)
+    if anew:
+        whose |= Q(policy__service=None)
+    before = Release.objects.filter(whose, environment=environment, role=role)
     newest = before.aggregate(newest=Max("counter_epoch"))["newest"] or 0
     return newest + 1 if anew else newest
 
 
-def _end(release: Release, state: ReleaseState) -> None:
-    release.state = state
-    release.ended_at = timezone.now()
-    release.save(update_fields=["state", "ended_at"])
+def _closed_gate(release: Release) -> Refusal:
+    """Why it is not live yet, in a sentence that says what to do."""
+    if missing := gates.approvals_missing(release):
+        people = "one more person" if missing == 1 else f"{missing} more people"
+        return Refusal("approval", f"Release {release.pk} waits for {people} to approve it.")
+    if items := gates.open_items(release):
+        listed = "; ".join(item.text for item in items[:3])
+        return Refusal("checklist", f"Release {release.pk} waits for its checklist: {listed}.")
+    return Refusal("scheduled", f"Release {release.pk} is scheduled for {release.starts_at:%Y-%m-%d %H:%M} UTC.")
 
 
-def _newest_earlier(live: Release) -> Release | None:
-    """The newest release from before the one that is live in effect, rolled-back ones left out: it only goes back."""
-    return (
-        Release.objects.filter(
-            policy=live.policy, environment=live.environment, role=live.role, pk__lt=live.restored.pk
-        )
-        .exclude(state=ReleaseState.ROLLED_BACK)
-        .select_related("revision", "restores")
-        .order_by("-pk")
-        .first()
-    )
-
-
-def _earlier(live: Release, to: Release) -> Release:
-    fits = (
-        to.policy_id == live.policy_id
-        and to.environment_id == live.environment_id
-        and to.role == live.role
-        and to.revision_id is not None
-        and to.state != ReleaseState.ROLLED_BACK
-        and to.pk < live.restored.pk
-    )
-    if not fits:
-        raise Refusal(
-            "not_earlier",
-            f"Release {to.pk} is not one to go back to: it must have been live here before, not rolled back, and older "
-            f"than what is live now.",
-        )
-    return to
-
-
-def _refuse_taken_endpoints(policy: Policy, revision: Revision, environment: Environment) -> None:
-    """Refuse if another policy is live there with one of the revision's endpoints."""
-    mine = wire_endpoints(revision)
-    if not mine or policy.service is None:
-        return
-    alike = functools.reduce(operator.or_, map(_may_name, mine))
-    others = bundles.live_releases(policy.service, environment).exclude(policy=policy).filter(alike)
-    for other in others:
-        for theirs in wire_endpoints(other.revision) if other.revision else []:
-            for endpoint in mine:
-                if match.clash(endpoint, theirs) or (endpoint.name and endpoint.name == theirs.name):
-                    raise Refusal(
-                        "endpoint_taken",
-                        f"{endpoint.name or endpoint.route} is live in {other.policy} in {environment.slug}; "
-                        "roll that back or take the endpoint out of it first.",
-                    )
-
-
-def _may_name(endpoint: WireEndpoint) -> Q:
-    """Contents that could name this endpoint, found in their text: they have its name, or all pieces of its route.
-
-    So a release reads a few contents, not those of every policy that is live in the service.
-    """
-    pieces = set(re.split(r"\{\*?\}", match.canonical(endpoint.route))) - {""}
-    written = [Q(revision__content__contains=canonical_json(piece)[1:-1]) for piece in sorted(pieces)]
-    same_route = functools.reduce(operator.and_, written)
-    if not endpoint.name:
-        return same_route
-    return same_route | Q(revision__content__contains=f'"name":{canonical_json(endpoint.name)}')
-
-
-def wire_endpoints(revision: Revision) -> list[WireEndpoint]:
-    """The endpoints that a revision names."""
-    return [
-        WireEndpoint(name=item["name"], methods=tuple(item["methods"]), route=item["route"])
-        for item in revision.document()["endpoints"]
-    ]
-
-
-def _publish(verb: str, new: Release, before: dict[str, object] | None, *, by: Actor, reason: str) -> None:
-    """Compile what changed with the client's own parser, write the link, give the bundle its next version."""
-    try:
-        bundles.check_release(new)
-    except Refused as refused:
-        path, messages = next(iter(refused.errors.items()))
-        raise Refusal(
-            "not_compilable",
-            f"Services would refuse the bundle, so nothing went live. {path}: {messages[0]} "
-            "Rules inherited from the service's default count, too.",
-            errors=refused.errors,
-        ) from refused
-    link = audit.append(
-        verb,
-        new.label,
-        by=by,
-        reason=reason,
-        before=before,
-        after=document(new),
-        policy=new.policy,
-        environment=new.environment,
-        touches=[versions.audience(new.policy.service, new.environment)],
-    )
-    new.bundle_version = link.seq
-    new.save(update_fields=["bundle_version"])
-    transaction.on_commit(lambda: bundles.announce(new.policy.service, new.environment))
-
-
-def document(release: Release) -> dict[str, object]:
-    """A release as the audit trail and REST tell of it."""
-    return {
-        "id": release.pk,
-        "policy": release.policy.reference,
-        "environment": release.environment.slug,
-        "revision": release.revision.number if release.revision else None,
-        "digest": release.revision.digest if release.revision else None,
-        "mode": release.mode,
-        "rollout": release.rollout,
-        "role": release.role,
-        "on_change": release.on_change,
-        "counter_epoch": release.counter_epoch,
-        "state": release.state,
-        "restores": release.restores_id,
-        "rolled_back_from": release.rolled_back_from_id,
-    }
+def mode_words(mode: str) -> str:
+    """`enforced` or `in shadow`."""
+    return "enforced" if mode == Mode.ENFORCE else "in shadow"

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from policies.lifecycle import heartbeats, releases, switches
+from policies.lifecycle import going_back, heartbeats, releases, switches
 from policies.models import AuditEvent, Policy, Release, ReleaseState, Switch
 from policies.publishing import versions
 from tests.admin.browsing import fill, form, forms
@@ -277,7 +277,7 @@ def test_the_story_tells_every_act(alice, policy, catalogue):
     factories.change(policy, rules=[factories.rate_limit(limit=20)])
     switch = switches.set_switch("bypass", policy=policy, by=factories.SYSTEM, reason="month end")
     switches.clear_switch(switch, by=factories.SYSTEM, reason="over")
-    releases.roll_back(first, by=factories.SYSTEM, reason="locked out the nightly job")
+    going_back.roll_back(first, by=factories.SYSTEM, reason="locked out the nightly job")
     told = [chapter.text for chapter in alice.get(url(policy)).context["story"]]
     assert told == [
         "r1 rolled back in production: no longer live",
@@ -304,7 +304,7 @@ def test_a_policy_is_archived_with_a_reason_unless_it_is_live(alice, policy, cat
     page = alice.get(url(policy, "delete/"))
     answer = alice.post(url(policy, "delete/"), fill(page, "reason", reason="obsolete"))
     assert "live in production" in answer.content.decode()
-    releases.roll_back(release, by=factories.SYSTEM, reason="obsolete")
+    going_back.roll_back(release, by=factories.SYSTEM, reason="obsolete")
     assert alice.post(url(policy, "delete/"), fill(page, "reason", reason="obsolete")).status_code == 302
     assert Policy.objects.get().archived_at is not None
     text = alice.get(url(policy)).content.decode()

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
 from policies import ledger
-from policies.lifecycle import audit, catalog, policies, releases, switches
+from policies.lifecycle import audit, catalog, going_back, policies, releases, switches
 from policies.lifecycle.refusals import Invalid
 from policies.models import AuditEvent, AuditHead, Revision, Team
 from tests.policies.factories import SYSTEM, Catalogue, change, make_policy
@@ -27,7 +27,7 @@ def a_story(catalogue: Catalogue) -> None:
     ).release
     switch = switches.set_switch("bypass", policy=policy, by=SYSTEM, reason="let them")
     switches.clear_switch(switch, by=SYSTEM, reason="over")
-    releases.roll_back(live, by=SYSTEM, reason="back")
+    going_back.roll_back(live, by=SYSTEM, reason="back")
     policies.archive_policy(policy, by=SYSTEM, reason="done")
 
 

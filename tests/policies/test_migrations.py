@@ -8,7 +8,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from policies import ledger
-from policies.lifecycle import audit, releases
+from policies.lifecycle import audit, going_back, releases
 from policies.models import Policy, Release, Revision, RuleCount
 from policies.publishing import bundles
 from tests.policies.factories import SYSTEM, Catalogue, make_catalogue, make_policy
@@ -31,6 +31,7 @@ NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
 def migrate(to: list[tuple[str, str]]) -> Apps:
     """Migrate as the command does; returns the models as they then are."""
+    ledger.lift_guards_before_migration()
     executor = MigrationExecutor(connection)
     executor.migrate(to)
     ledger.guard_after_migration()
@@ -48,7 +49,7 @@ def fill() -> Catalogue:
     revision = policy.revisions.get()
     releases.release(revision, catalogue.production, mode="enforce", by=SYSTEM, reason="go")
     staged = releases.release(revision, catalogue.staging, mode="shadow", by=SYSTEM, reason="try").release
-    releases.roll_back(staged, by=SYSTEM, reason="back")
+    going_back.roll_back(staged, by=SYSTEM, reason="back")
     return catalogue
 
 
@@ -83,4 +84,4 @@ def test_a_filled_console_keeps_everything_and_its_ledgers_stay_closed() -> None
         Revision.objects.update(reason="rewritten")
     live = releases.live_release(Policy.objects.get(), catalogue.production)
     assert live is not None
-    assert releases.roll_back(live, by=SYSTEM, reason="back").revision is None
+    assert going_back.roll_back(live, by=SYSTEM, reason="back").revision is None

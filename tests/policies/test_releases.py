@@ -1,30 +1,37 @@
 """Releases and rollbacks, and what a service fetches after each."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from policies.lifecycle import policies, releases, switches
+from policies.lifecycle import going_back, policies, releases, switches
 from policies.lifecycle.refusals import Invalid, Refusal
 from policies.models import AuditEvent, Environment, Policy, Release, Service
-from policies.publishing import bundles
+from policies.publishing import bundles, sizes
 from policy_client.bundle import parse_bundle
 from tests.policies.factories import SYSTEM, Catalogue, change, endpoint, make_policy, rate_limit
 
 pytestmark = pytest.mark.django_db
 
 
-def go_live(policy: Policy, environment: Environment, mode: str = "enforce", number: int | None = None) -> Release:
+def go_live(
+    policy: Policy,
+    environment: Environment,
+    mode: str = "enforce",
+    number: int | None = None,
+    acknowledge: Sequence[int] = (),
+) -> Release:
     policy = Policy.objects.get(pk=policy.pk)
     revision = policy.revisions.get(number=number) if number else policies.newest(policy)
-    return releases.release(revision, environment, mode=mode, by=SYSTEM, reason="go").release
+    return releases.release(revision, environment, mode=mode, acknowledge=acknowledge, by=SYSTEM, reason="go").release
 
 
 def back(policy: Policy, environment: Environment, to: Release | None = None) -> Release:
     live = releases.live_release(policy, environment)
     assert live is not None
-    return releases.roll_back(live, to=to, by=SYSTEM, reason="back")
+    return going_back.roll_back(live, to=to, by=SYSTEM, reason="back")
 
 
 def bundle(service: Service, environment: Environment) -> dict[str, Any]:
@@ -101,7 +108,7 @@ def test_what_was_rolled_back_is_never_what_a_rollback_leads_to(catalogue: Catal
     go_live(policy, catalogue.production)
     back(policy, catalogue.production)  # r2 was bad; r1 is live again
     policy = change(policy, rules=[rate_limit(limit=30)])
-    go_live(policy, catalogue.production)
+    go_live(policy, catalogue.production, acknowledge=[2])
     back(policy, catalogue.production)
     assert live_number(policy, catalogue.production) == 1
 
@@ -141,16 +148,16 @@ def test_a_release_that_is_not_live_cannot_be_rolled_back(catalogue: Catalogue) 
     first = go_live(policy, catalogue.production, mode="shadow")
     go_live(policy, catalogue.production, mode="enforce")
     with pytest.raises(Refusal) as caught:
-        releases.roll_back(first, by=SYSTEM, reason="late")
+        going_back.roll_back(first, by=SYSTEM, reason="late")
     assert caught.value.code == "not_live"
 
 
 def test_fallback_says_where_a_rollback_would_lead(catalogue: Catalogue) -> None:
     policy = make_policy()
     first = go_live(policy, catalogue.production, mode="shadow")
-    assert releases.fallback(first).words == "no policy: it leaves the bundle"
+    assert going_back.fallback(first).words == "no policy: it leaves the bundle"
     second = go_live(policy, catalogue.production, mode="enforce")
-    assert releases.fallback(second).words == "r1, shadow"
+    assert going_back.fallback(second).words == "r1, shadow"
 
 
 def test_two_policies_cannot_be_live_with_one_endpoint(catalogue: Catalogue) -> None:
@@ -165,7 +172,7 @@ def test_two_policies_cannot_be_live_with_one_endpoint(catalogue: Catalogue) -> 
     go_live(second, catalogue.production)
     live = releases.live_release(first, catalogue.production)
     assert live is not None
-    assert not releases.fallback(live).possible
+    assert not going_back.fallback(live).possible
     with pytest.raises(Refusal):
         back(first, catalogue.production)
 
@@ -200,29 +207,12 @@ def test_an_inherited_rule_of_another_kind_may_have_the_name_of_an_own_one(catal
     ]
 
 
-@pytest.mark.parametrize("last", ["default", "policy"])
-def test_what_services_would_refuse_together_goes_not_live(catalogue: Catalogue, last: str) -> None:
-    policy = make_policy(rules=[rate_limit(name=f"own-{n}") for n in range(30)])
-    inherited = [rate_limit(name=f"all-{n}") for n in range(30)]
-    default = make_policy(name="default", scope="service", endpoints=[], rules=inherited)
-    first, second = (policy, default) if last == "default" else (default, policy)
-    go_live(first, catalogue.production)
-    with pytest.raises(Refusal) as caught:
-        go_live(second, catalogue.production)
-    assert caught.value.code == "not_compilable"
-    assert list(caught.value.errors) == [f"{policy.reference}.rules"]
-    assert live_number(second, catalogue.production) is None
-    assert [entry["reference"] for entry in bundle(catalogue.reports, catalogue.production)["policies"]] == [
-        first.reference
-    ]
-
-
 def test_a_bundle_larger_than_services_read_goes_not_live(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = [make_policy(name=f"p{n}", endpoints=[endpoint(f"/r{n}")]) for n in range(3)]
     go_live(made[0], catalogue.production)
-    monkeypatch.setattr(bundles, "MAX_SIZE", bundles._ROOM_BESIDE_POLICIES + 1000)
+    monkeypatch.setattr(sizes, "MOST", 1000)
     go_live(made[1], catalogue.production)
     with pytest.raises(Refusal) as caught:
         go_live(made[2], catalogue.production)

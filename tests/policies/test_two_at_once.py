@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from policies.lifecycle import audit, catalog, heartbeats, people, policies, releases, switches
+from policies.lifecycle import audit, catalog, going_back, heartbeats, people, policies, releases, switches
 from policies.lifecycle.refusals import Refusal
 from policies.models import (
     AuditEvent,
@@ -107,7 +107,7 @@ def test_of_two_rollbacks_at_once_one_goes_one_step_back() -> None:
         live = releases.release(
             policies.newest(policy), catalogue.production, mode=mode, by=SYSTEM, reason="go"
         ).release
-    outcomes = at_once([lambda: releases.roll_back(live, by=SYSTEM, reason="back")] * PEOPLE)
+    outcomes = at_once([lambda: going_back.roll_back(live, by=SYSTEM, reason="back")] * PEOPLE)
     assert outcomes.count("not_live") == PEOPLE - 1
     now = releases.live_release(policy, catalogue.production)
     assert now is not None and now.mode == "shadow"

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from policies.lifecycle import releases
+from policies.lifecycle import going_back, releases
 from policies.lifecycle.actor import command_actor
 from policies.lifecycle.policies import newest
 from policies.management.doors import environment_named, policy_named, refusals_told
@@ -61,4 +61,4 @@ class Command(BaseCommand):
         self.stdout.write(f"{what}." if done.created else f"{what} already; nothing changed.")
         if options["on_change"] == OnChange.RESET:
             self.stdout.write("Its counters start anew.")
-        self.stdout.write(f"To go back: {releases.rollback_command(live, by.name if by.user else 'you')}")
+        self.stdout.write(f"To go back: {going_back.rollback_command(live, by.name if by.user else 'you')}")

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from policies.lifecycle import releases
+from policies.lifecycle import going_back, releases
 from policies.lifecycle.actor import command_actor
 from policies.management.doors import environment_named, policy_named, refusals_told
 from policies.models import Release
@@ -36,7 +36,7 @@ class Command(BaseCommand):
                 to = Release.objects.select_related("revision", "restores").filter(pk=options["to"]).first()
                 if to is None:
                     raise CommandError(f"There is no release {options['to']}.")
-            new = releases.roll_back(live, to=to, by=by, reason=options["reason"])
+            new = going_back.roll_back(live, to=to, by=by, reason=options["reason"])
         if new.revision is None:
             self.stdout.write(f"{policy.reference} is no longer live in {environment.slug}: nothing was live before.")
         else:

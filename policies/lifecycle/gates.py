@@ -1,0 +1,128 @@
+"""The gates on the way of a release. What each of them found stands on the release for ever."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db.models import Q
+
+from policies.lifecycle import places
+from policies.lifecycle.actor import Actor
+from policies.lifecycle.refusals import Refusal
+from policies.models import (
+    NEVER_LIVE,
+    ChecklistItem,
+    ChecklistTemplate,
+    Environment,
+    Gate,
+    GateName,
+    GateOutcome,
+    Policy,
+    Release,
+    ReleaseState,
+    Revision,
+    Role,
+    Stage,
+    Verdict,
+)
+
+
+def log(release: Release, name: GateName, outcome: GateOutcome, *, by: Actor, now: datetime, detail: str = "") -> None:
+    """A line in the gate log of a release."""
+    Gate.objects.create(
+        release=release, name=name, outcome=outcome, by=by.name, door=by.door, at=now, detail=detail[:500]
+    )
+
+
+def refuse_frozen(environment: Environment) -> None:
+    if environment.frozen:
+        raise Refusal(
+            "frozen",
+            f"{environment.slug} is frozen: only rollbacks and switches are possible until an administrator thaws it.",
+        )
+
+
+def carried(revision: Revision, environment: Environment, requester: str) -> list[int]:
+    """The numbers of the revisions that a release of this one must acknowledge.
+
+    That is the one that is live there if it is no ancestor of this one; and of those between the live one and this one
+    whatever somebody else wrote that never was live there, and whatever was rolled back there. The revision itself was
+    chosen, so it is never among them; where nothing is or was live, nothing is carried along unseen.
+    """
+    policy = revision.policy
+    live = places.live_release(policy, environment)
+    number = live.revision.number if live is not None and live.revision is not None else 0
+    if number > revision.number:
+        return [number]
+    latest: dict[int, str] = {}
+    history = Release.objects.filter(policy=policy, environment=environment, role=Role.ENFORCED)
+    past = history.exclude(Q(state__in=NEVER_LIVE) | Q(revision=None)).order_by("bundle_version")
+    for earlier, state in past.values_list("revision__number", "state"):
+        latest[earlier] = state
+    between = policy.revisions.filter(number__gt=number, number__lt=revision.number)
+    unseen = {n for n, author in between.values_list("number", "author") if author != requester and n not in latest}
+    if number == 0:
+        unseen = set()
+    back = {n for n, state in latest.items() if state == ReleaseState.ROLLED_BACK and number < n < revision.number}
+    return sorted(unseen | back)
+
+
+def check_base(revision: Revision, environment: Environment, acknowledge: Iterable[int], requester: str) -> list[int]:
+    """What the request has to acknowledge, and does. Raises `Refusal` (`base`) unless it names exactly that."""
+    needed, given = carried(revision, environment, requester), sorted(set(acknowledge))
+    if needed == given:
+        return needed
+    if not needed:
+        message = f"There is nothing to acknowledge; leave {given} out."
+        raise Refusal("base", message, errors={"acknowledge": [message]})
+    named = ", ".join(f"r{number}" for number in needed)
+    raise Refusal(
+        "base",
+        f"r{revision.number} is not simply the next step in {environment.slug}: look at {named} (not an ancestor, "
+        f'never released there, or rolled back there), then acknowledge exactly these: "acknowledge": {needed}.',
+        errors={"acknowledge": [f"Must be {needed}."]},
+    )
+
+
+def approvals_missing(release: Release) -> int:
+    """How many more people must approve; 0 where the glass was broken."""
+    if release.break_glass:
+        return 0
+    given = release.approvals.filter(verdict=Verdict.APPROVE, voided_at=None, terms=release.terms).count()
+    return max(0, release.environment.approvals_required - given)
+
+
+def void_approvals(release: Release, *, by: Actor, why: str, now: datetime) -> int:
+    """Approvals count for what the request was compared with; this is something else now."""
+    voided = release.approvals.filter(voided_at=None).update(voided_at=now, void_reason=why[:300])
+    if voided:
+        log(release, GateName.APPROVAL, GateOutcome.FAILED, by=by, now=now, detail=f"{voided} void: {why}")
+    return voided
+
+
+def copy_items(release: Release, template: ChecklistTemplate) -> None:
+    """The items of a template as they are now: later changes of the template do not concern this release."""
+    ChecklistItem.objects.bulk_create(
+        ChecklistItem(
+            release=release,
+            number=number,
+            text=item["text"],
+            required=item["required"],
+            stage=item["stage"],
+            check_name=item["check"],
+        )
+        for number, item in enumerate(template.items, start=1)
+    )
+
+
+def open_items(release: Release) -> list[ChecklistItem]:
+    """Required items that must be done before it goes live."""
+    return list(release.items.filter(required=True, stage=Stage.BEFORE, done_at=None))
+
+
+def authors(revision: Revision, environment: Environment) -> set[str]:
+    """Who wrote what would be new there: none of them approves it."""
+    policy: Policy = revision.policy
+    live = places.live_release(policy, environment)
+    number = live.revision.number if live is not None and live.revision is not None else 0
+    new = policy.revisions.filter(number__gt=min(number, revision.number - 1), number__lte=revision.number)
+    return set(new.values_list("author", flat=True))

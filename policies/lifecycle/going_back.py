@@ -1,0 +1,252 @@
+"""Going back: rolling back one release or a whole bundle, and releases whose time is over. Only backwards."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from policies.lifecycle import gates, holds, locks, places
+from policies.lifecycle.actor import Actor
+from policies.lifecycle.places import document
+from policies.lifecycle.refusals import Refusal
+from policies.lifecycle.releases import void_others
+from policies.lifecycle.texts import read_reason
+from policies.models import NEVER_LIVE, Environment, Policy, Release, ReleaseState, Role, Service
+
+_MOST_TRIED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Where a rollback would lead: to `target` (None: the policy leaves the bundle), or why it is not possible."""
+
+    possible: bool
+    target: Release | None = None
+    why_not: str = ""
+
+    @property
+    def words(self) -> str:
+        if not self.possible:
+            return self.why_not
+        if self.target is None or self.target.revision is None:
+            return "no policy: it leaves the bundle"
+        return f"r{self.target.revision.number}, {self.target.how}"
+
+
+@dataclass(frozen=True, slots=True)
+class BundleRollback:
+    """What the rollback of a bundle did, policy by policy, and what it left alone, with the reason."""
+
+    made: tuple[Release, ...]
+    left_alone: tuple[tuple[Policy, str], ...]
+
+
+def roll_back(
+    live: Release, *, to: Release | None = None, by: Actor, reason: str, now: datetime | None = None
+) -> Release:
+    """Go back to what was live before, or to the earlier release `to`. Only backwards, and always in one step.
+
+    It sets a hold: until a person lifts it, nothing unattended changes what is live there.
+    Raises `Refusal`: `not_live` (this release is not what is live), `not_earlier` (`to` is not one to go back to),
+    `endpoint_taken` (another policy has an endpoint by now), `not_compilable` (services would refuse it today).
+    """
+    by.require("change_release", service=live.policy.service, environment=live.environment)
+    reason = read_reason(reason)
+    now = now or timezone.now()
+    with transaction.atomic():
+        live = places.lock_release(live)
+        _refuse_unless_live(live)
+        target = _earlier(live, to, now) if to is not None else _newest_earlier(live, now)
+        return _go_back(live, target, ReleaseState.ROLLED_BACK, by=by, reason=reason, now=now)
+
+
+def expire(release: Release, *, by: Actor, now: datetime | None = None) -> Release:
+    """End a release whose time is over: what was live before is live again, by the console's own act.
+
+    Raises `Refusal` (`not_live`, `not_over`, `held`, `frozen`).
+    """
+    by.require("change_release", service=release.policy.service, environment=release.environment)
+    now = now or timezone.now()
+    with transaction.atomic():
+        release = places.lock_release(release)
+        _refuse_unless_live(release)
+        if release.expires_at is None or release.expires_at > now:
+            raise Refusal("not_over", f"Release {release.pk} has no end that has come.")
+        gates.refuse_frozen(release.environment)
+        if holds.open_hold(release.policy, release.environment) is not None:
+            raise Refusal("held", f"{release.policy.reference} is on hold in {release.environment.slug}.")
+        target = _newest_possible(release, now) if release.role == Role.ENFORCED else None
+        return _go_back(release, target, ReleaseState.EXPIRED, by=by, reason="its time is over", now=now)
+
+
+def roll_back_bundle(
+    service: Service, environment: Environment, version: int, *, by: Actor, reason: str, now: datetime | None = None
+) -> BundleRollback:
+    """Make live what was live of all policies of a service at an earlier bundle version, in one transaction.
+
+    What was rolled back since, or is not older than what is live, stays as it is and is told: rollback only goes
+    backwards. Raises `Refusal` (`nothing_to_do`), `Invalid`.
+    """
+    by.require("change_release", service=service, environment=environment)
+    reason = read_reason(reason)
+    now = now or timezone.now()
+    made: list[Release] = []
+    left: list[tuple[Policy, str]] = []
+    with transaction.atomic():
+        locks.reread(service)
+        locks.reread(environment)
+        for live, then in _differences(service, environment, version):
+            try:
+                target = _earlier(live, then, now) if then is not None else None
+                with transaction.atomic():
+                    made.append(_go_back(live, target, ReleaseState.ROLLED_BACK, by=by, reason=reason, now=now))
+            except Refusal as refusal:
+                left.append((live.policy, refusal.detail))
+        if not made:
+            why = f": {left[0][1]}" if left else "."
+            raise Refusal("nothing_to_do", f"Nothing of {service.slug} can go back to version {version}{why}")
+    return BundleRollback(tuple(made), tuple(left))
+
+
+def fallback(live: Release, now: datetime | None = None) -> Fallback:
+    """Where rolling back this live release would lead."""
+    if live.state != ReleaseState.LIVE or live.revision is None:
+        return Fallback(False, why_not="it is not live")
+    target = _newest_earlier(live, now or timezone.now())
+    if target is None or target.revision is None:
+        return Fallback(True)
+    why_not = places.why_not_today(live.policy, target)
+    return Fallback(not why_not, target, why_not)
+
+
+def earlier_releases(live: Release, now: datetime) -> QuerySet[Release]:
+    """Those to go back to, the newest first: live before what is live in effect, neither rolled back nor over."""
+    return (
+        Release.objects.filter(
+            policy=live.policy,
+            environment=live.environment,
+            role=live.role,
+            bundle_version__lt=live.restored.bundle_version,
+        )
+        .exclude(state__in=(*NEVER_LIVE, ReleaseState.ROLLED_BACK, ReleaseState.EXPIRED))
+        .exclude(expires_at__lte=now)
+        .select_related(*places.SHOWN)
+        .order_by("-bundle_version")
+    )
+
+
+def rollback_command(live: Release, by: str = "you") -> str:
+    """The command that rolls this release back, ready to copy."""
+    return f'manage.py rollback {live.policy.reference} {live.environment.slug} --reason "…" --by {by}'
+
+
+def _refuse_unless_live(live: Release) -> None:
+    if live.state != ReleaseState.LIVE or live.revision is None:
+        raise Refusal("not_live", f"Release {live.pk} is not live; nothing was rolled back.")
+
+
+def _go_back(
+    live: Release, target: Release | None, state: ReleaseState, *, by: Actor, reason: str, now: datetime
+) -> Release:
+    """End `live` in `state` and put a release in its place that restores `target`; the caller has locked the place."""
+    policy, environment = live.policy, live.environment
+    restored = target.revision if target else None
+    if restored is not None:
+        places.refuse_taken_endpoints(policy, restored, environment)
+    before = document(live)
+    places.end(live, state, now)
+    new = Release.objects.create(
+        policy=policy,
+        environment=environment,
+        revision=restored,
+        mode=target.mode if target else live.mode,
+        rollout=target.rollout if target else live.rollout,
+        role=live.role,
+        expires_at=target.expires_at if target and restored else None,
+        counter_epoch=live.counter_epoch,
+        replaces=live,
+        restores=target.restored if target and restored else None,
+        rolled_back_from=live,
+        reason=reason,
+        state=ReleaseState.LIVE,
+        requested_by=by.name,
+        requested_at=now,
+        released_by=by.name,
+        released_at=now,
+    )
+    rolled_back = state == ReleaseState.ROLLED_BACK
+    if restored is None and live.role == Role.ENFORCED:
+        _end_candidate(policy, environment, now)
+    if rolled_back and live.role == Role.ENFORCED:
+        holds.put(new, by=by, now=now)
+    try:
+        verb = "release.rollback" if rolled_back else "release.expire"
+        places.publish(verb, new, before, by=by, reason=reason, now=now)
+    except Refusal as refusal:
+        raise _with_nearest(refusal, live, target, now) from refusal
+    void_others(new, by=by, now=now)
+    return new
+
+
+def _end_candidate(policy: Policy, environment: Environment, now: datetime) -> None:
+    """With nothing enforced there is nothing that it could stand beside."""
+    candidate = places.live_release(policy, environment, Role.CANDIDATE)
+    if candidate is not None and candidate.revision_id is not None:
+        places.end(candidate, ReleaseState.SUPERSEDED, now)
+
+
+def _newest_earlier(live: Release, now: datetime) -> Release | None:
+    """The newest release from before the one that is live in effect: it only goes back."""
+    return earlier_releases(live, now).first()
+
+
+def _newest_possible(live: Release, now: datetime) -> Release | None:
+    """Where an expiry leads: the newest earlier release that can be live today, or nothing."""
+    return next(_possible(live, now), None)
+
+
+def _possible(live: Release, now: datetime) -> Iterator[Release]:
+    for earlier in earlier_releases(live, now)[:_MOST_TRIED]:
+        if earlier.revision is None or not places.why_not_today(live.policy, earlier):
+            yield earlier
+
+
+def _with_nearest(refusal: Refusal, live: Release, target: Release | None, now: datetime) -> Refusal:
+    """The same refusal, with the nearest step that is legal."""
+    others = (one for one in _possible(live, now) if target is None or one.pk != target.pk)
+    nearest = next(others, None)
+    if nearest is not None and nearest.revision is not None:
+        way = f"The nearest step that is possible: release {nearest.pk} (r{nearest.revision.number}), with “to”."
+    else:
+        way = "No earlier release is possible today; a bypass switch lets all calls through meanwhile."
+    return Refusal(refusal.code, f"{refusal.detail} {way}", status=refusal.status, errors=refusal.errors)
+
+
+def _earlier(live: Release, to: Release, now: datetime) -> Release:
+    target = earlier_releases(live, now).filter(pk=to.pk).exclude(revision=None).first()
+    if target is None:
+        raise Refusal(
+            "not_earlier",
+            f"Release {to.pk} is not one to go back to: it must have been live here before, not rolled back, not over, "
+            f"and older than what is live now.",
+        )
+    return target
+
+
+def _differences(service: Service, environment: Environment, version: int) -> Iterator[tuple[Release, Release | None]]:
+    """What is live now and what was at that version, for every policy where these are not the same."""
+    ever = Release.objects.filter(
+        Q(policy__service=service), environment=environment, role=Role.ENFORCED, bundle_version__gt=0
+    ).select_related(*places.SHOWN)
+    then: dict[int, Release] = {}
+    for release in ever.filter(bundle_version__lte=version).order_by("bundle_version"):
+        then[release.policy_id] = release
+    for live in list(ever.filter(state=ReleaseState.LIVE).exclude(revision=None).order_by("policy_id")):
+        was = then.get(live.policy_id)
+        if was is not None and was.revision_id is None:
+            was = None
+        if was is None or was.restored.pk != live.restored.pk:
+            yield live, was

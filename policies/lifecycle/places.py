@@ -1,0 +1,207 @@
+"""A place: where a policy is live, or could be, in one environment and role. What is there, and what goes there."""
+
+import functools
+import hashlib
+import operator
+import re
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Q
+
+from policies.lifecycle import audit, locks
+from policies.lifecycle.actor import Actor
+from policies.lifecycle.refusals import Refusal
+from policies.models import Environment, Policy, PolicyScope, Release, ReleaseState, Revision, Role
+from policies.publishing import bundles, moments, versions
+from policy_client import match
+from policy_client.bundle import Endpoint as WireEndpoint
+from policy_client.bundle import parse_policy
+from policy_client.errors import Refused
+from policy_client.jsontext import canonical_json
+
+SHOWN = ("policy__service", "environment", "revision", "restores")
+
+
+def lock(policy: Policy) -> Policy:
+    """Releases of one service go one after another: whether endpoints clash is a question to all of them."""
+    locks.hold_place(policy)
+    return Policy.objects.select_related("service").get(pk=policy.pk)
+
+
+def reread(release: Release) -> Release:
+    """The release as it is now; whoever has locked its policy may act on it."""
+    return Release.objects.select_related(*SHOWN).get(pk=release.pk)
+
+
+def lock_release(release: Release) -> Release:
+    """The release as it is now, its place locked until the commit."""
+    lock(release.policy)
+    locks.reread(release.environment)
+    return reread(release)
+
+
+def live_release(policy: Policy, environment: Environment, role: str = Role.ENFORCED) -> Release | None:
+    """What is live of a policy in an environment; its revision is null after a rollback to nothing."""
+    return (
+        Release.objects.filter(policy=policy, environment=environment, role=role, state=ReleaseState.LIVE)
+        .select_related(*SHOWN)
+        .first()
+    )
+
+
+def basis(policy: Policy, environment: Environment) -> str:
+    """A hash of what a request is compared with: the releases that are live there, and the defaults it inherits."""
+    there = Q(policy=policy)
+    if policy.scope == PolicyScope.ENDPOINT:
+        there |= Q(policy__service=policy.service_id, policy__scope=PolicyScope.SERVICE)
+    if policy.scope != PolicyScope.ORGANISATION:
+        there |= Q(policy__scope=PolicyScope.ORGANISATION)
+    live = Release.objects.filter(there, environment=environment, role=Role.ENFORCED, state=ReleaseState.LIVE)
+    known = sorted(live.values_list("policy_id", "pk"))
+    return hashlib.sha256(canonical_json([list(pair) for pair in known]).encode()).hexdigest()
+
+
+def end(release: Release, state: ReleaseState, now: datetime) -> None:
+    release.state, release.ended_at = state, now
+    release.save(update_fields=["state", "ended_at"])
+
+
+def publish(
+    verb: str, new: Release, before: dict[str, object] | None, *, by: Actor, reason: str, now: datetime
+) -> None:
+    """Compile what changed with the client's own parser, write the link, give the bundle its next version."""
+    check_compiles(new)
+    service, environment = new.policy.service, new.environment
+    link = audit.append(
+        verb,
+        new.label,
+        by=by,
+        reason=reason,
+        before=before,
+        after=document(new),
+        policy=new.policy,
+        environment=environment,
+        touches=[versions.audience(service, environment)],
+        now=now,
+    )
+    if not new.bundle_version:
+        new.bundle_version = link.seq
+        new.save(update_fields=["bundle_version"])
+    transaction.on_commit(lambda: bundles.announce(service, environment))
+
+
+def tell(
+    verb: str, release: Release, before: dict[str, object] | None, *, by: Actor, reason: str, now: datetime
+) -> None:
+    """The audit event of what happened to a release without changing any bundle."""
+    audit.append(
+        verb,
+        release.label,
+        by=by,
+        reason=reason,
+        before=before,
+        after=document(release),
+        policy=release.policy,
+        environment=release.environment,
+        now=now,
+    )
+
+
+def check_compiles(live: Release) -> None:
+    """Raises `Refusal` (`not_compilable`) where services would refuse the bundle that this live release makes."""
+    try:
+        bundles.check_release(live)
+    except Refused as refused:
+        path, messages = next(iter(refused.errors.items()))
+        raise Refusal(
+            "not_compilable",
+            f"Services would refuse the bundle, so nothing went live. {path}: {messages[0]} "
+            "Rules inherited from defaults count, too.",
+            errors=refused.errors,
+        ) from refused
+
+
+def why_not_today(policy: Policy, target: Release) -> str:
+    """Why an earlier release of this policy cannot be live again today; empty if it can."""
+    if target.revision is None:
+        return ""
+    try:
+        refuse_taken_endpoints(policy, target.revision, target.environment)
+        for entry in bundles.entries_of([target]):
+            parse_policy(entry, entry["reference"])
+    except Refusal as refusal:
+        return refusal.detail
+    except Refused as refused:
+        path, messages = next(iter(refused.errors.items()))
+        return f"Services would refuse it today. {path}: {messages[0]}"
+    return ""
+
+
+def refuse_taken_endpoints(policy: Policy, revision: Revision, environment: Environment) -> None:
+    """Refuse if another policy is live there with one of the revision's endpoints."""
+    mine = wire_endpoints(revision)
+    if not mine or policy.service is None:
+        return
+    alike = functools.reduce(operator.or_, map(_may_name, mine))
+    others = bundles.live_releases(policy.service, environment).exclude(policy=policy).filter(alike)
+    for other in others:
+        for theirs in wire_endpoints(other.revision) if other.revision else []:
+            for endpoint in mine:
+                if match.clash(endpoint, theirs) or (endpoint.name and endpoint.name == theirs.name):
+                    raise Refusal(
+                        "endpoint_taken",
+                        f"{endpoint.name or endpoint.route} is live in {other.policy} in {environment.slug}; "
+                        "roll that back or take the endpoint out of it first.",
+                    )
+
+
+def _may_name(endpoint: WireEndpoint) -> Q:
+    """Contents that could name this endpoint, found in their text: they have its name, or all pieces of its route.
+
+    So a release reads a few contents, not those of every policy that is live in the service.
+    """
+    pieces = set(re.split(r"\{\*?\}", match.canonical(endpoint.route))) - {""}
+    written = [Q(revision__content__contains=canonical_json(piece)[1:-1]) for piece in sorted(pieces)]
+    same_route = functools.reduce(operator.and_, written)
+    if not endpoint.name:
+        return same_route
+    return same_route | Q(revision__content__contains=f'"name":{canonical_json(endpoint.name)}')
+
+
+def wire_endpoints(revision: Revision) -> list[WireEndpoint]:
+    """The endpoints that a revision names."""
+    return [
+        WireEndpoint(name=item["name"], methods=tuple(item["methods"]), route=item["route"])
+        for item in revision.document()["endpoints"]
+    ]
+
+
+def document(release: Release) -> dict[str, object]:
+    """A release as the audit trail and REST tell of it."""
+    return {
+        "id": release.pk,
+        "policy": release.policy.reference,
+        "environment": release.environment.slug,
+        "revision": release.revision.number if release.revision else None,
+        "digest": release.revision.digest if release.revision else None,
+        "mode": release.mode,
+        "rollout": release.rollout,
+        "role": release.role,
+        "on_change": release.on_change,
+        "counter_epoch": release.counter_epoch,
+        "steps": release.steps,
+        "step": release.step,
+        "halted": release.halted,
+        "starts_at": _moment(release.starts_at),
+        "expires_at": _moment(release.expires_at),
+        "state": release.state,
+        "acknowledged": release.acknowledged,
+        "break_glass": release.break_glass or None,
+        "restores": release.restores_id,
+        "rolled_back_from": release.rolled_back_from_id,
+    }
+
+
+def _moment(at: datetime | None) -> str | None:
+    return moments.written(at) if at else None
