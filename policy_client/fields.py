@@ -34,6 +34,8 @@ class Part(StrEnum):
     """On the wire, but only its default is accepted so far."""
     RELEASE = "release"
     """Set by the release that a rule came from, never by an editor."""
+    INHERITANCE = "inheritance"
+    """How a rule stands to those of the same name elsewhere; written down only where it is not as most are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

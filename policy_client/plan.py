@@ -225,8 +225,10 @@ class Plan:
             if not isinstance(rule, Keyed):
                 continue
             source = source_of(rule, policy.reference)
-            # A rule that cannot be replaced may stand beside the policy's own one of the same name.
-            apart = (source,) if source != policy.reference and names.count((rule.kind, rule.name)) > 1 else ()
+            # A rule that cannot be replaced may stand beside the policy's own one of the same name, today or tomorrow:
+            # whoever adds one must not thereby make the other count anew.
+            beside = rule.mandatory or names.count((rule.kind, rule.name)) > 1
+            apart = (source,) if source != policy.reference and beside else ()
             kept = (rule.kind, rule.name, rule.epoch(), *rule.starts_anew(), *rule.key)
             limit = rule.numbers(enforced=rule.mode == "enforce" and not lowered)
             counted.append(Counted(rule, limit, group, joined(group, role, *apart, *kept), source))

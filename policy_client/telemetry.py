@@ -124,7 +124,7 @@ def by_rule(counts: Mapping[Key, int]) -> list[Count]:
     for (minute, policy, role, outcome, judged, violated, would_deny), count in counts.items():
         field, rules = ("allowed", judged) if outcome == "allow" else ("denied", violated)
         lines[minute, policy, role, None, field] += count
-        for rule in rules:
+        for rule in dict.fromkeys(rules):  # a mandatory rule may have the name of the policy's own
             lines[minute, policy, role, rule, field] += count
         if outcome == "allow":
             for shadow in {None, *would_deny} if would_deny else ():

@@ -23,7 +23,7 @@ from policies.api.rooms import Room
 from policies.lifecycle import content, difference, policies, texts
 from policies.lifecycle.refusals import Invalid
 from policies.models import Policy, PolicyScope, Release, ReleaseState, Revision
-from policy_client.rules import parse_rules
+from policy_client.rules import parse_written
 
 _LIVE = Prefetch("releases", Release.objects.filter(state=ReleaseState.LIVE).select_related("environment"))
 
@@ -186,7 +186,8 @@ def etag(policy: Policy) -> str:
 
 def sentences(revision: Revision) -> dict[str, str]:
     """What each rule does, by its name."""
-    return {rule.name: rule.sentence() for rule in parse_rules(revision.document()["rules"])}
+    rules = [parse_written(rule) for rule in revision.document()["rules"]]
+    return {rule.name: rule.sentence() for rule in rules}
 
 
 def told_revision(row: Revision) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from policy_client.bundle import Endpoint as WireEndpoint
 from policy_client.errors import Refused
 from policy_client.examples import Example
 from policy_client.jsontext import canonical_json
-from policy_client.rules import Rule, parse_rule
+from policy_client.rules import Removal, Rule, parse_written
 
 MOST_ENDPOINTS = 50
 MOST_RULES = 50
@@ -89,9 +89,11 @@ class Faults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """A draft that stood every check. `columns` are the typed columns of its revision."""
+    """A draft that stood every check. `columns` are the typed columns of its revision, `rules` those that hold;
+    `service` is None in a default of every service.
+    """
 
-    service: Service
+    service: Service | None
     owner: Team
     scope: str
     name: str
@@ -109,12 +111,13 @@ def read(draft: Mapping[str, Any]) -> Content:
     for field in sorted(set(draft) - set(FIELDS)):
         faults.add(field, "Unknown field.")
     name = _slug(draft, "name", faults)
-    service = _named(Service, draft, "service", faults)
-    owner = _named(Team, draft, "owner", faults)
     scope = _scope(draft, faults)
+    service = _service(draft, scope, faults)
+    owner = _named(Team, draft, "owner", faults)
     endpoints = _endpoints(draft.get("endpoints", []), scope, faults)
-    rules = _rules(draft.get("rules"), faults)
-    _check_paths(endpoints, rules, faults)
+    written = _rules(draft.get("rules"), scope, faults)
+    rules = tuple(rule for rule in written if isinstance(rule, Rule) and rule.enabled)
+    _check_paths(endpoints, written, faults)
     examples = policy_examples.read(draft.get("examples", []), faults.add)
     if policy_examples.can_run(faults.messages):
         policy_examples.run(scope, endpoints, rules, examples, faults.add)
@@ -122,11 +125,11 @@ def read(draft: Mapping[str, Any]) -> Content:
     faults.raise_if_any()
     document = {
         "name": name,
-        "service": service.slug,
+        "service": service.slug if service else None,
         "scope": scope,
         "owner": owner.slug,
         "endpoints": [{"name": e.name, "methods": list(e.methods), "route": e.route} for e in endpoints],
-        "rules": [rule.content() for rule in rules],
+        "rules": [rule.content() for rule in written],
         "examples": [example.to_wire() for example in examples],
         "baseline": {key: columns[column] for key, column in BASELINE.items()},
         "expected_result": {key: _plain(columns[column]) for key, column in EXPECTED_RESULT.items()},
@@ -150,7 +153,7 @@ def read(draft: Mapping[str, Any]) -> Content:
 def unchanged(before: Mapping[str, Any], new: Content) -> bool:
     """Whether a new content says what one said before, which may be from a time when it had fewer fields."""
     try:
-        rules = [parse_rule(rule).content() for rule in before["rules"]]
+        rules = [parse_written(rule).content() for rule in before["rules"]]
     except Refused:
         return False
     return bool({"examples": [], **before, "rules": rules} == json.loads(new.text))
@@ -183,20 +186,29 @@ def _named(model: Any, draft: Mapping[str, Any], field: str, faults: Faults) -> 
 
 def _scope(draft: Mapping[str, Any], faults: Faults) -> str:
     scope = draft.get("scope", PolicyScope.ENDPOINT.value)
-    known = (PolicyScope.ENDPOINT.value, PolicyScope.SERVICE.value)
-    if scope not in known:
-        faults.add("scope", f"Must be one of: {', '.join(known)}.")
+    if scope not in PolicyScope.values:
+        faults.add("scope", f"Must be one of: {', '.join(PolicyScope.values)}.")
         return PolicyScope.ENDPOINT.value
     return str(scope)
+
+
+def _service(draft: Mapping[str, Any], scope: str, faults: Faults) -> Any:
+    """Whose policy it is: nobody's in particular, if it is the default of every service."""
+    if scope != PolicyScope.ORGANISATION:
+        return _named(Service, draft, "service", faults)
+    if draft.get("service") is not None:
+        faults.add("service", "A default of every service belongs to none of them; leave it out.")
+    return None
 
 
 def _endpoints(raw: Any, scope: str, faults: Faults) -> tuple[WireEndpoint, ...]:
     if not isinstance(raw, list):
         faults.add("endpoints", "Must be a list.")
         return ()
-    if scope == PolicyScope.SERVICE:
+    if scope != PolicyScope.ENDPOINT:
         if raw:
-            faults.add("endpoints", "A service default names no endpoints: it holds for all of them.")
+            whose = "service" if scope == PolicyScope.SERVICE else "organisation"
+            faults.add("endpoints", f"A default of the {whose} names no endpoints: it holds for all of them.")
         return ()
     if not 1 <= len(raw) <= MOST_ENDPOINTS:
         faults.add("endpoints", f"Name 1 to {MOST_ENDPOINTS} endpoints.")
@@ -251,26 +263,20 @@ def check_endpoint(name: Any, methods: Any, route: Any, faults: Faults, *, path:
     return WireEndpoint(name=name, methods=tuple(sorted(set(methods))), route=match.normalise(route))
 
 
-def _rules(raw: Any, faults: Faults) -> tuple[Rule, ...]:
+def _rules(raw: Any, scope: str, faults: Faults) -> tuple[Rule | Removal, ...]:
+    """The rules as they were written, those that are switched off among them."""
     if raw is None:
         faults.add("rules", "This field is required: at least one rule.")
         return ()
     if not isinstance(raw, list) or not 1 <= len(raw) <= MOST_RULES:
         faults.add("rules", f"Must be a list of 1 to {MOST_RULES} rules.")
         return ()
-    rules: list[tuple[int, Rule]] = []
+    rules: list[tuple[int, Rule | Removal]] = []
     names: dict[str, int] = {}
     for index, item in enumerate(raw):
         path = f"rules.{index}"
-        if not isinstance(item, Mapping):
-            faults.add(path, "Must be an object with kind and name.")
-            continue
-        try:
-            rule = parse_rule(item, path, strict=True)
-        except Refused as refused:
-            for field, messages in refused.errors.items():
-                for message in messages:
-                    faults.add(field, message)
+        rule = _rule(item, path, scope, faults)
+        if rule is None:
             continue
         if rule.name in names:
             faults.add(
@@ -278,12 +284,30 @@ def _rules(raw: Any, faults: Faults) -> tuple[Rule, ...]:
             )
         names.setdefault(rule.name, index)
         rules.append((index, rule))
-    for index, message in longer_but_tighter(rules):
+    for index, message in longer_but_tighter((index, rule) for index, rule in rules if rule.enabled):
         faults.add(f"rules.{index}.limit", message)
     return tuple(rule for _, rule in rules)
 
 
-def _check_paths(endpoints: tuple[WireEndpoint, ...], rules: tuple[Rule, ...], faults: Faults) -> None:
+def _rule(raw: Any, path: str, scope: str, faults: Faults) -> Rule | Removal | None:
+    if not isinstance(raw, Mapping):
+        faults.add(path, "Must be an object with kind and name.")
+        return None
+    try:
+        rule = parse_written(raw, path, strict=True)
+    except Refused as refused:
+        for field, messages in refused.errors.items():
+            for message in messages:
+                faults.add(field, message)
+        return None
+    if rule.mandatory and scope == PolicyScope.ENDPOINT:
+        faults.add(f"{path}.mandatory", "Only a rule of a default can be mandatory.")
+    if isinstance(rule, Removal) and scope == PolicyScope.ORGANISATION:
+        faults.add(f"{path}.enabled", "There is nothing above this default that it could remove.")
+    return rule
+
+
+def _check_paths(endpoints: tuple[WireEndpoint, ...], rules: tuple[Rule | Removal, ...], faults: Faults) -> None:
     """A part of the path that no route has would be missing in every call: surely a slip in a key or a condition."""
     if faults.messages or not endpoints:
         return
@@ -293,7 +317,7 @@ def _check_paths(endpoints: tuple[WireEndpoint, ...], rules: tuple[Rule, ...], f
         asked = {part.removeprefix("path:") for part in getattr(rule, "key", ()) if part.startswith("path:")}
         for name in sorted(asked - there):
             faults.add(f"rules.{index}.key", f"No route of this policy has {{{name}}}; there is: {known}.")
-        for number, condition in enumerate(rule.when):
+        for number, condition in enumerate(getattr(rule, "when", ())):
             if condition.subject == "path" and condition.name not in there:
                 message = f"No route of this policy has {{{condition.name}}}; there is: {known}."
                 faults.add(f"rules.{index}.when.{number}", message)

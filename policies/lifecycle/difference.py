@@ -8,7 +8,7 @@ from typing import Any
 from policies.lifecycle.content import BASELINE, EXPECTED_RESULT
 from policies.models import Revision
 from policy_client.examples import parse_examples
-from policy_client.rules import KINDS, parse_rule
+from policy_client.rules import KINDS, Removal, parse_written
 from policy_client.rules.wording import listed
 
 COUNTED_BY = ("key", "window", "period", "algorithm")
@@ -75,9 +75,15 @@ def to_parent(revision: Revision) -> list[Line]:
 def _rule(rule: Mapping[str, Any]) -> list[str]:
     kind = KINDS[rule["kind"]]
     # A rule of an older revision may lack fields, which then had what is their default now.
-    read = parse_rule(rule)
+    read = parse_written(rule)
     rule = read.content()
     told = [f"{kind.title.lower()} {rule['name']}"]
+    if isinstance(read, Removal):
+        return [*told, "    removed: an inherited one of this name does not hold"]
+    if not read.enabled:
+        told.append("    switched off: neither it nor an inherited one of this name holds")
+    if read.mandatory:
+        told.append("    mandatory: no other policy can replace or remove it")
     for field, spec in kind.specs().items():
         if field in ("name", "when"):
             continue
@@ -92,7 +98,10 @@ def _anew(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
     if old is None:
         return []
     specs = KINDS[new["kind"]].specs()
-    changed = [specs[field].label.lower() for field in COUNTED_BY if field in specs and old[field] != new[field]]
+    both = [field for field in COUNTED_BY if field in specs and field in old and field in new]
+    changed = [specs[field].label.lower() for field in both if old[field] != new[field]]
+    if old.get("mandatory", False) != new.get("mandatory", False) and both:
+        changed.append("whether it is mandatory")
     if not changed:
         return []
     return [f"    counts anew from its release on, because {listed(changed)} changed: nothing is used up then"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -23,13 +23,14 @@ def create_policy(draft: Mapping[str, Any], *, by: Actor, reason: str) -> Policy
     reason = read_reason(reason)
     with transaction.atomic():
         new = content.read(draft)
-        # Whose endpoints are whose is decided one save at a time.
-        locks.hold(new.service)
+        by.require("add_policy", service=new.service)
+        if new.service is not None:  # whose endpoints are whose is decided one save at a time
+            locks.hold(new.service)
         locks.hold(new.owner, "owner")
         _refuse_second_name(new)
         _refuse_second_default(new)
         _refuse_taken_endpoints(new, None)
-        policy = Policy.objects.create(service=new.service, scope=new.scope, name=new.name)
+        policy = _created(new)
         _write(policy, new, by=by, reason=reason)
         audit.append(
             "policy.create", policy.label, by=by, reason=reason, after=_told(policy), policy=policy, service=new.service
@@ -42,7 +43,7 @@ def save_policy(policy: Policy, draft: Mapping[str, Any], *, base: int, by: Acto
 
     Raises `Stale` if somebody saved since `base`, `Invalid`, or `Refusal` (`archived`, `endpoint_taken`).
     """
-    by.require("change_policy")
+    by.require("change_policy", service=policy.service)
     reason = read_reason(reason)
     with transaction.atomic():
         policy = _held(policy)
@@ -69,7 +70,7 @@ def save_policy(policy: Policy, draft: Mapping[str, Any], *, base: int, by: Acto
 
 def archive_policy(policy: Policy, *, base: int | None = None, by: Actor, reason: str) -> None:
     """Put a policy away; its history stays. Refused (`live`) while it is live anywhere."""
-    by.require("delete_policy")
+    by.require("delete_policy", service=policy.service)
     with transaction.atomic():
         policy = _held(policy)
         _refuse_archived(policy)
@@ -113,6 +114,16 @@ def _held(policy: Policy) -> Policy:
     return Policy.objects.select_related("head", "service").get(pk=policy.pk)
 
 
+def _created(new: Content) -> Policy:
+    """The row. No service is locked for a default of all of them, so there the database tells of a second one."""
+    try:
+        with transaction.atomic():
+            return Policy.objects.create(service=new.service, scope=new.scope, name=new.name)
+    except IntegrityError:
+        _refuse_second_default(new)
+        raise
+
+
 def _write(policy: Policy, new: Content, *, by: Actor, reason: str) -> None:
     parent = policy.head
     revision = Revision.objects.create(
@@ -135,6 +146,8 @@ def _write(policy: Policy, new: Content, *, by: Actor, reason: str) -> None:
 
 def _bind_endpoints(policy: Policy, new: Content) -> None:
     """Endpoints that the content names belong to the policy; those it names no longer are free again."""
+    if policy.service is None:
+        return
     usable = Endpoint.objects.filter(Q(policy=None) | Q(policy=policy), service=policy.service)
     free = list(content.alike(usable, new.endpoints))
     # Names are given up before they are given out: an endpoint may take the one of another.
@@ -157,7 +170,7 @@ def _refuse_archived(policy: Policy) -> None:
 
 def _refuse_moved(policy: Policy, new: Content) -> None:
     errors: dict[str, list[str]] = {}
-    if new.service.pk != policy.service_id:
+    if new.service != policy.service:
         errors["service"] = ["A policy stays with its service; create another one there."]
     if new.scope != policy.scope:
         errors["scope"] = ["The scope of a policy cannot be changed; create another policy."]
@@ -175,15 +188,18 @@ def _refuse_second_name(new: Content, policy: Policy | None = None) -> None:
 
 
 def _refuse_second_default(new: Content) -> None:
-    if new.scope != PolicyScope.SERVICE:
+    if new.scope == PolicyScope.ENDPOINT:
         return
-    other = Policy.objects.filter(service=new.service, scope=PolicyScope.SERVICE, archived_at=None).first()
+    other = Policy.objects.filter(service=new.service, scope=new.scope, archived_at=None).first()
     if other is not None:
-        message = f"{other.reference} is the default of {new.service.slug} already; edit that one."
+        whose = new.service.slug if new.service else "every service"
+        message = f"{other.reference} is the default of {whose} already; edit that one."
         raise Refusal("default_exists", message, errors={"scope": [message]})
 
 
 def _refuse_taken_endpoints(new: Content, policy: Policy | None) -> None:
+    if not new.endpoints:
+        return
     others = Endpoint.objects.filter(service=new.service).exclude(policy=None).exclude(policy=policy)
     rows = list(content.alike(others.select_related("policy"), new.endpoints))
     errors: dict[str, list[str]] = {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from policy_client.rules import Quota, RateLimit, Rule
+from policy_client.rules import Quota, RateLimit
 from policy_client.rules.wording import span
 
 _DAY = 86_400
@@ -10,7 +10,7 @@ _DAY = 86_400
 _PERIODS = {"day": (_DAY, _DAY), "week": (7 * _DAY, 7 * _DAY), "month": (28 * _DAY, 31 * _DAY)}
 
 
-def longer_but_tighter(rules: Iterable[tuple[int, Rule]]) -> Iterator[tuple[int, str]]:
+def longer_but_tighter(rules: Iterable[tuple[int, object]]) -> Iterator[tuple[int, str]]:
     """Each rule (by its number) that allows less than another does in a shorter time, with a message.
 
     Such a rule makes the other pointless: surely a slip. Rules are held against each other if they count the same

@@ -7,29 +7,37 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import structlog
-from django.db.models import Count, Max, Q, QuerySet, Sum
-from django.db.models.functions import Length
+from django.db.models import Q, QuerySet
 
-from policies.models import Environment, PolicyScope, Release, ReleaseState, Revision, Role, Service, Switch
-from policies.publishing import overrides, versions
+from policies.models import (
+    Environment,
+    Mode,
+    Policy,
+    PolicyScope,
+    Release,
+    ReleaseState,
+    Revision,
+    Role,
+    Service,
+    Switch,
+)
+from policies.publishing import overrides, sizes, versions, waves
+from policies.publishing.effective import Layer, Source, layer, merge
 from policies.publishing.moments import written
 from policies.publishing.versions import Version
 from policy_client.bundle import parse_bundle, parse_policy
 from policy_client.errors import Refused
 from policy_client.jsontext import MAX_SIZE, canonical_json
-from policy_client.rules import parse_rule
 
 SCHEMA = 1
 GENERATION = 1
 _KEPT = 512
-_ROOM_BESIDE_POLICIES = 1024 * 1024 + 2 * overrides.ROOM  # for switches, and for overrides
-_WIRE_PER_CONTENT = 1.5  # an entry of fifty rules is that much longer than the content it is made of; most are shorter
 
 log = structlog.get_logger(__name__)
 
@@ -137,94 +145,132 @@ def envelope(service: str, environment: str, version: Version) -> dict[str, Any]
     }
 
 
+def audience_of(policy: Policy, environment: Environment) -> str:
+    """Whose bundles a release of this policy touches: those of its service, or of every service. One row."""
+    return versions.audience(policy.service, environment)
+
+
 def live_releases(service: Service, environment: Environment) -> QuerySet[Release]:
-    """What is live of a service, in the order of the policies' references."""
-    return (
-        Release.objects.filter(
-            environment=environment,
-            policy__service=service,
-            role=Role.ENFORCED,
-            state=ReleaseState.LIVE,
-            revision__isnull=False,
-        )
-        .select_related("revision", "policy")
-        .order_by("policy_id")
-    )
+    """What is live of a service's own policies, in the order of their references."""
+    return _live(environment, Role.ENFORCED).filter(policy__service=service).order_by("policy_id")
+
+
+def default_release(service: Service, environment: Environment) -> Release | None:
+    """The release of the organisation's default that holds for a service there."""
+    live = _live(environment, Role.ENFORCED).filter(policy__scope=PolicyScope.ORGANISATION).first()
+    return waves.holding(live, service.slug) if live else None
+
+
+def holding(service: Service, environment: Environment) -> list[Release]:
+    """Every release that holds for a service: of its policies, and of the organisation's default."""
+    default = default_release(service, environment)
+    return [*live_releases(service, environment), *([default] if default else [])]
+
+
+def candidates(service: Service, environment: Environment) -> list[Release]:
+    """The releases that are tried beside those that hold for a service."""
+    live = _live(environment, Role.CANDIDATE)
+    own = live.filter(policy__service=service)
+    shared = live.filter(policy__scope=PolicyScope.ORGANISATION)
+    return [*own, *(release for release in shared if waves.reaches(release, service.slug))]
+
+
+def _live(environment: Environment, role: Role) -> QuerySet[Release]:
+    return Release.objects.filter(
+        environment=environment, role=role, state=ReleaseState.LIVE, revision__isnull=False
+    ).select_related("revision", "policy", "restores")
 
 
 def policy_entries(service: Service, environment: Environment) -> list[dict[str, Any]]:
-    """Every live policy with its effective rules; the service's default comes last."""
-    return entries_of(live_releases(service, environment))
+    """Every live policy with its effective rules; what holds for all other endpoints comes last."""
+    return entries_of(holding(service, environment), candidates(service, environment))
 
 
-def entries_of(live: Iterable[Release]) -> list[dict[str, Any]]:
-    """The entries that these releases of one service make together."""
+def entries_of(live: Iterable[Release], tried: Iterable[Release] = ()) -> list[dict[str, Any]]:
+    """The entries that these releases make together for one service, with those that are `tried` beside them."""
     live = list(live)
+    shared = next((release for release in live if release.policy.scope == PolicyScope.ORGANISATION), None)
     default = next((release for release in live if release.policy.scope == PolicyScope.SERVICE), None)
-    inherited = _rules(default) if default else []
-    entries = [_entry(release, inherited) for release in live if release is not default]
-    return [*entries, _entry(default, [])] if default else entries
+    above = [_layer(release) for release in (default, shared) if release is not None]
+    beside = {release.policy_id: release for release in tried}
+    entries = [
+        _entry(release, above, beside.get(release.policy_id))
+        for release in live
+        if release.policy.scope == PolicyScope.ENDPOINT
+    ]
+    rest = default or shared
+    if rest is None:
+        return entries
+    return [*entries, _entry(rest, above[1:], beside.get(rest.policy_id))]
 
 
 def check_release(release: Release) -> None:
     """Compile with the client's own parser what a release that is saved makes or changes: the entry of its policy, or
     every entry of the service, which all inherit from a default. Raises `policy_client.errors.Refused`.
+
+    What an organisation's default changes is too much to be read: see docs/decisions/defaults.md.
     """
-    if release.revision is None or release.policy.service is None:
+    if release.revision is None:
         return
-    live = live_releases(release.policy.service, release.environment)
-    if release.policy.scope != PolicyScope.SERVICE and not _may_be_too_large(live):
-        live = live.filter(Q(pk=release.pk) | Q(policy__scope=PolicyScope.SERVICE))
+    environment, service = release.environment, release.policy.service
+    itself = [release] if release.role == Role.CANDIDATE else []
+    if service is None:
+        _compile(entries_of([release], itself))
+        for large in sizes.may_be_too_large(release):
+            _compile(entries_of([*live_releases(large, environment), release], [*candidates(large, environment)]))
+        return
+    shared = default_release(service, environment)
+    others = live_releases(service, environment).exclude(policy=release.policy)
+    tried = [one for one in candidates(service, environment) if one.policy_id != release.policy_id]
+    everything = Release.objects.filter(policy__service=service, environment=environment, state=ReleaseState.LIVE)
+    if release.policy.scope == PolicyScope.ENDPOINT and not sizes.is_perhaps_too_large(everything, shared):
+        others, tried = others.filter(policy__scope=PolicyScope.SERVICE), []
+    _compile(entries_of([*others, *([shared] if shared else []), release], [*tried, *itself]))
+
+
+def _compile(entries: Iterable[dict[str, Any]]) -> None:
     size = 0
-    for entry in entries_of(live):
+    for entry in entries:
         text = canonical_json(entry)
         size += len(text.encode())
         parse_policy(json.loads(text), entry["reference"], strict=False)
-    if size > MAX_SIZE - _ROOM_BESIDE_POLICIES:
+    if size > sizes.MOST:
         raise Refused({"policies": [f"Together they have {size:,} bytes; services read at most {MAX_SIZE:,}."]})
 
 
-def _may_be_too_large(live: QuerySet[Release]) -> bool:
-    """A cheap bound from the lengths of the contents: only a very large bundle is built to be weighed."""
-    found = live.aggregate(
-        length=Sum(Length("revision__content")),
-        count=Count("pk"),
-        inherited=Max(Length("revision__content"), filter=Q(policy__scope=PolicyScope.SERVICE)),
-    )
-    estimate = (found["length"] or 0) + found["count"] * (found["inherited"] or 0)
-    return bool(estimate * _WIRE_PER_CONTENT > MAX_SIZE - _ROOM_BESIDE_POLICIES)
-
-
-def _entry(release: Release, inherited: list[dict[str, Any]]) -> dict[str, Any]:
-    """A policy with its effective rules: its own, and those inherited whose (kind, name) it has not."""
-    revision = _revision(release)
-    content = revision.document()
-    rules = _rules(release)
-    own = {(rule["kind"], rule["name"]) for rule in rules}
+def _entry(release: Release, above: Sequence[Layer], tried: Release | None) -> dict[str, Any]:
+    """A policy with its effective rules: its own, and those that it inherits from the layers above it."""
+    content = _revision(release).document()
     return {
         "reference": release.policy.reference,
         "name": content["name"],
-        "revision": revision.number,
+        "revision": _revision(release).number,
         "owner": content["owner"],
-        "scope": content["scope"],
+        # Of what holds for all remaining endpoints, whoever's default that is.
+        "scope": str(PolicyScope.ENDPOINT if content["endpoints"] else PolicyScope.SERVICE),
         "endpoints": content["endpoints"],
-        "rules": [*rules, *(rule for rule in inherited if (rule["kind"], rule["name"]) not in own)],
-        "candidate": None,
+        "rules": merge([_layer(release), *above]),
+        "candidate": _candidate(tried, above) if tried else None,
         "examples": content.get("examples", []),
     }
 
 
-def _rules(release: Release) -> list[dict[str, Any]]:
+def _candidate(tried: Release, above: Sequence[Layer]) -> dict[str, Any]:
+    """A revision as it would be in the place of the enforced one, in shadow from end to end."""
+    rules = [{**rule, "mode": str(Mode.SHADOW), "rollout": 100} for rule in merge([_layer(tried), *above])]
+    return {"revision": _revision(tried).number, "rules": rules}
+
+
+def _layer(release: Release) -> Layer:
     revision = _revision(release)
-    source = {"scope": release.policy.scope, "policy": release.policy.reference, "revision": revision.number}
-    came_with = {
-        "mode": release.mode,
-        "rollout": release.rollout,
-        "counter_epoch": release.counter_epoch,
-        "source": source,
-    }
-    # Through the client's own types: every field is there, those that a release sets included.
-    return [parse_rule({**rule, **came_with}).to_wire() for rule in revision.document()["rules"]]
+    shared = release.policy.scope == PolicyScope.ORGANISATION
+    return layer(
+        revision.document()["rules"],
+        Source(release.policy.scope, release.policy.reference, revision.number),
+        mode=release.mode,
+        rollout=100 if shared else release.rollout,  # of the organisation's default it is a share of the services
+        counter_epoch=release.counter_epoch,
+    )
 
 
 def _revision(release: Release) -> Revision:
@@ -239,7 +285,12 @@ def _switches(service: Service, environment: Environment, at: datetime) -> list[
         Switch.objects.filter(cleared_at=None)
         .filter(Q(until=None) | Q(until__gt=at))
         .filter(Q(environment=None) | Q(environment=environment))
-        .filter(Q(policy__service=service) | Q(service=service) | Q(policy=None, service=None))
+        .filter(
+            Q(policy__service=service)
+            | Q(policy__scope=PolicyScope.ORGANISATION)
+            | Q(service=service)
+            | Q(policy=None, service=None)
+        )
         .select_related("policy")
     )
     ranked = sorted(open_switches, key=_closeness)

@@ -56,9 +56,8 @@ def _chosen(service: Service, reference: str | None, number: int | None) -> tupl
             raise CommandError("--revision needs --policy: whose revision is it?")
         return None, None
     policy = policy_named(reference)
-    if policy.service_id != service.pk:
-        owner = policy.service.slug if policy.service else "every service"
-        raise CommandError(f"{policy.reference} belongs to {owner}, not to {service.slug}.")
+    if policy.service is not None and policy.service != service:
+        raise CommandError(f"{policy.reference} belongs to {policy.service.slug}, not to {service.slug}.")
     if number is None:
         return policy, None
     revision = policy.revisions.filter(number=number).first()
