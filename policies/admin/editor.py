@@ -16,6 +16,7 @@ from policies.admin.door import actor
 from policies.admin.policy_page import page_url
 from policies.admin.sheet import Sheet
 from policies.lifecycle import content, difference, texts
+from policies.lifecycle.actor import Actor
 from policies.lifecycle.difference import Line
 from policies.lifecycle.policies import create_policy, newest, save_policy
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal, Stale
@@ -51,7 +52,7 @@ def edit(request: HttpRequest, site: AdminSite, policy: Policy | None) -> HttpRe
     if act == "save":
         return _save(request, page) or _show(request, site, page)
     if act == "preview":
-        _preview(page)
+        _preview(page, actor(request))
     else:
         _rearrange(page, act, subject)
     return _show(request, site, page)
@@ -71,7 +72,7 @@ def _opened(asked: QueryDict, policy: Policy | None) -> Page:
 def _save(request: HttpRequest, page: Page) -> HttpResponse | None:
     """Save, and go to the policy's page; None if it was refused, which the page then explains."""
     draft, reason, by = _draft(page), page.sheet.reason, actor(request)
-    faults = _faults(draft, reason)
+    faults = _faults(draft, reason, by)
     try:
         if faults:
             raise Invalid(faults)
@@ -97,12 +98,12 @@ def _save(request: HttpRequest, page: Page) -> HttpResponse | None:
     return HttpResponseRedirect(page_url(policy))
 
 
-def _preview(page: Page) -> None:
+def _preview(page: Page, by: Actor) -> None:
     """Compare what is typed with the newest revision; what cannot be read yet is told at its field."""
     draft = _draft(page)
     old = newest(page.policy).document() if page.policy else None
     try:
-        page.compared = difference.between(old, json.loads(content.read(draft).text))
+        page.compared = difference.between(old, json.loads(content.read(draft, sees=by.sees).text))
     except Invalid as refusal:
         page.sheet.tell(refusal.errors)
         return
@@ -155,10 +156,10 @@ def _draft(page: Page) -> dict[str, Any]:
     return draft
 
 
-def _faults(draft: Mapping[str, Any], reason: str) -> dict[str, list[str]]:
+def _faults(draft: Mapping[str, Any], reason: str, by: Actor) -> dict[str, list[str]]:
     """Every fault that can be found without a lock, the missing reason too, so that one look finds them all."""
     faults: dict[str, list[str]] = {}
-    for check in (partial(content.read, draft), partial(texts.read_reason, reason)):
+    for check in (partial(content.read, draft, sees=by.sees), partial(texts.read_reason, reason)):
         try:
             check()
         except Invalid as refusal:

@@ -104,7 +104,7 @@ class Policies(InUse, Room):
         reason = draft.pop("reason", None)
         faults = _faults(lambda: texts.read_reason(reason))
         if faults:  # all at once: those of the content as well
-            raise invalid({**_faults(lambda: content.read(draft)), **faults})
+            raise invalid({**_faults(lambda: content.read(draft, sees=self.by.sees)), **faults})
         policy = policies.create_policy(draft, by=self.by, reason=reason)
         headers = {"Location": reverse("policy-detail", args=[policy.reference], request=request), "ETag": etag(policy)}
         return Response(self.told(policy), status=201, headers=headers)

@@ -41,7 +41,7 @@ def change(row: Row, values: Mapping[str, Any], *, base: Base = None, by: Actor,
 
     Raises `Stale` if somebody changed it since `base`, `Invalid`, or `Refusal` (`archived`).
     """
-    by.require(f"change_{row.kind}")
+    _require(by, "change", row)
     with transaction.atomic():
         row = locks.reread(row)
         _refuse_archived(row)
@@ -63,7 +63,7 @@ def change(row: Row, values: Mapping[str, Any], *, base: Base = None, by: Actor,
 
 def archive(row: Row, *, base: Base = None, by: Actor, reason: str = "") -> None:
     """Put it away; history goes on naming it. Refused (`in_use`) while something live or owned hangs on it."""
-    by.require(f"delete_{row.kind}")
+    _require(by, "delete", row)
     with transaction.atomic():
         row = locks.reread(row)
         _refuse_archived(row)
@@ -79,7 +79,7 @@ def archive(row: Row, *, base: Base = None, by: Actor, reason: str = "") -> None
 
 def create_endpoint(service: Service, values: Mapping[str, Any], *, by: Actor, reason: str = "") -> Endpoint:
     """Declare an endpoint that no policy names yet. Raises `Invalid`, or `Refusal` (`endpoint_taken`)."""
-    by.require("add_endpoint")
+    by.require("add_endpoint", service=service)
     with transaction.atomic():
         locks.hold(service)
         row = _fill(Endpoint(service=service), values)
@@ -92,7 +92,7 @@ def change_endpoint(
     row: Endpoint, values: Mapping[str, Any], *, base: Base = None, by: Actor, reason: str = ""
 ) -> Endpoint:
     """Change an endpoint that no policy names; one that a policy names is changed there."""
-    by.require("change_endpoint")
+    by.require("change_endpoint", service=row.service)
     with transaction.atomic():
         row = _held_free(row, base)
         before = row.document()
@@ -108,12 +108,22 @@ def change_endpoint(
 
 def delete_endpoint(row: Endpoint, *, base: Base = None, by: Actor, reason: str = "") -> None:
     """Forget an endpoint that no policy names."""
-    by.require("delete_endpoint")
+    by.require("delete_endpoint", service=row.service)
     with transaction.atomic():
         row = _held_free(row, base)
         label, before = row.label, row.document()
         row.delete()
         audit.append("endpoint.delete", label, by=by, reason=reason, before=before, service=row.service)
+
+
+def _require(by: Actor, act: str, row: Row) -> None:
+    """A service is for its own admins, an environment for those of all services there, the rest for those of all."""
+    if isinstance(row, Service):
+        by.require(f"{act}_service", service=row, environment=None)
+    elif isinstance(row, Environment):
+        by.require(f"{act}_environment", service=None, environment=row)
+    else:
+        by.require(f"{act}_{row.kind}")
 
 
 def _held_free(row: Endpoint, base: Base) -> Endpoint:

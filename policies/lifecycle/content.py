@@ -6,7 +6,7 @@ A draft has the fields of a policy in REST but the reason. Every fault is report
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,14 +105,19 @@ class Content:
     digest: str
 
 
-def read(draft: Mapping[str, Any]) -> Content:
-    """Check a draft. Raises `Invalid` with every fault at its path."""
+def read(draft: Mapping[str, Any], *, sees: Callable[[Service | None], bool] = lambda service: True) -> Content:
+    """Check a draft. Raises `Invalid` with every fault at its path.
+
+    A service that its author may not know of (`Actor.sees`) is told to be none.
+    """
     faults = Faults()
     for field in sorted(set(draft) - set(FIELDS)):
         faults.add(field, "Unknown field.")
     name = _slug(draft, "name", faults)
     scope = _scope(draft, faults)
     service = _service(draft, scope, faults)
+    if service is not None and not sees(service):
+        faults.add("service", _none_such(Service, service.slug))
     owner = _named(Team, draft, "owner", faults)
     endpoints = _endpoints(draft.get("endpoints", []), scope, faults)
     written = _rules(draft.get("rules"), scope, faults)
@@ -180,8 +185,12 @@ def _named(model: Any, draft: Mapping[str, Any], field: str, faults: Faults) -> 
         return None
     row = model.objects.filter(slug=slug, archived_at=None).first()
     if row is None:
-        faults.add(field, f"There is no {model.kind} “{slug}”; create it first.")
+        faults.add(field, _none_such(model, slug))
     return row
+
+
+def _none_such(model: Any, slug: str) -> str:
+    return f"There is no {model.kind} “{slug}”; create it first."
 
 
 def _scope(draft: Mapping[str, Any], faults: Faults) -> str:

@@ -39,7 +39,7 @@ def issue_service_key(
     reason: str = "",
 ) -> tuple[ServiceKey, str]:
     """A new key and its secret, which nobody can read again. Others go on working: rotation overlaps."""
-    by.require("add_servicekey")
+    by.require("add_servicekey", service=service, environment=environment)
     chosen = sorted(set(scopes))
     errors: dict[str, list[str]] = {}
     if not chosen or any(scope not in Scope.values for scope in chosen):
@@ -72,7 +72,7 @@ def issue_service_key(
 
 def revoke_service_key(key: ServiceKey, *, by: Actor, reason: str = "") -> None:
     """The key stops working with the next request."""
-    by.require("delete_servicekey")
+    by.require("delete_servicekey", service=key.service, environment=key.environment)
     with transaction.atomic():
         key = ServiceKey.objects.select_for_update(of=("self",)).select_related("service", "environment").get(pk=key.pk)
         _revoke(key)

@@ -22,7 +22,7 @@ def create_policy(draft: Mapping[str, Any], *, by: Actor, reason: str) -> Policy
     by.require("add_policy")
     reason = read_reason(reason)
     with transaction.atomic():
-        new = content.read(draft)
+        new = content.read(draft, sees=by.sees)
         by.require("add_policy", service=new.service)
         if new.service is not None:  # whose endpoints are whose is decided one save at a time
             locks.hold(new.service)
@@ -53,7 +53,7 @@ def save_policy(policy: Policy, draft: Mapping[str, Any], *, base: int, by: Acto
                 f"{policy.reference} is at revision {newest(policy).number} by now; this change is based on {base}. "
                 "Read it again and repeat the change."
             )
-        new = content.read(draft)
+        new = content.read(draft, sees=by.sees)
         _refuse_moved(policy, new)
         locks.hold(new.owner, "owner")
         _refuse_second_name(new, policy)

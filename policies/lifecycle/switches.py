@@ -35,7 +35,7 @@ def set_switch(
 
     Raises `Invalid`, or `Refusal` (`switch_open`: this target has one there already).
     """
-    by.require("add_switch")
+    by.require("add_switch", service=policy.service if policy else service, environment=environment)
     reason = read_reason(reason)
     now = timezone.now()
     _check(
@@ -78,7 +78,8 @@ def set_switch(
 
 def clear_switch(switch: Switch, *, by: Actor, reason: str) -> Switch:
     """Close a switch. Raises `Refusal` (`cleared`) where it is closed already."""
-    by.require("change_switch")
+    target = switch.policy.service if switch.policy else switch.service
+    by.require("change_switch", service=target, environment=switch.environment)
     reason = read_reason(reason)
     with transaction.atomic():
         switch = Switch.objects.select_for_update(of=("self",)).select_related("policy__service").get(pk=switch.pk)
