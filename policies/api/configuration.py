@@ -52,6 +52,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         {"name": "policies", "description": "The owned sets of rules, their revisions and differences."},
         {"name": "releases", "description": "What is live where, and the way back."},
         {"name": "switches", "description": "Bypass or block, at once."},
+        {"name": "overrides", "description": "Exceptions for one caller, for a time."},
         {"name": "catalogue", "description": "Teams, services, environments, endpoints."},
         {"name": "audit", "description": "The append-only trail of every change."},
         {"name": "services", "description": "What services themselves ask and report, with a service key."},

@@ -1,7 +1,9 @@
 """An example for every request body, in the schema and in the tests, which post each of them in this order."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+_TOMORROW = "tomorrow"
 
 _POLICY: dict[str, Any] = {
     "name": "report-export",
@@ -166,6 +168,33 @@ _EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "switch.clear": {"Clear": {"reason": "the database has moved"}},
+    "override.create": {
+        "Exempt a caller": {
+            "policy": "POL-0001",
+            "environment": "production",
+            "key": {"user": "42"},
+            "rule": None,
+            "effect": "exempt",
+            "limit": None,
+            "until": _TOMORROW,
+            "reason": "their import runs tonight, OPS-812",
+        },
+        "Unblock a caller": {
+            "policy": "POL-0001",
+            "environment": "production",
+            "key": {"user": "42"},
+            "effect": "reset",
+            "reason": "their script ran wild and is mended",
+        },
+        "Block a network": {
+            "policy": "POL-0001",
+            "environment": "production",
+            "key": {"ip": "192.0.2.0/24"},
+            "effect": "block",
+            "until": _TOMORROW,
+            "reason": "nobody there answers",
+        },
+    },
     "telemetry.post": {
         "A heartbeat": {
             "batch_id": "5f0c6a52b0d14d0f8f0f3a4e6b1f2c3d",
@@ -212,7 +241,9 @@ def of(operation: str) -> dict[str, dict[str, Any]]:
 
 
 def _of_now(body: dict[str, Any]) -> dict[str, Any]:
-    """Reports tell of the last days, so their example is always of this minute."""
+    """Reports tell of the last days, so their example is always of this minute; an override ends within 90 days."""
+    if body.get("until") == _TOMORROW:
+        return {**body, "until": (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT00:00:00Z")}
     if "counts" not in body:
         return body
     minute = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:00Z")

@@ -12,6 +12,7 @@ from policies.api.catalogue import Environments, Services, Teams
 from policies.api.documentation import Documentation
 from policies.api.endpoints import Endpoints
 from policies.api.explain import Explain
+from policies.api.overrides import Overrides
 from policies.api.policies import Policies
 from policies.api.problems import Problem
 from policies.api.releases import Releases
@@ -51,6 +52,7 @@ router.register("endpoints", Endpoints, basename="endpoint")
 router.register("policies", Policies, basename="policy")
 router.register("releases", Releases, basename="release")
 router.register("switches", Switches, basename="switch")
+router.register("overrides", Overrides, basename="override")
 router.register("audit", Audit, basename="audit")
 
 urlpatterns = [

@@ -13,7 +13,7 @@ from drf_spectacular.validation import validate_schema
 
 from policies.api import examples
 from policies.lifecycle import keys
-from policies.models import Endpoint, Environment, Policy, Release, Service, Switch
+from policies.models import Endpoint, Environment, Override, Policy, Release, Service, Switch
 from policy_client.rules import KINDS
 from tests.api.client import Api
 from tests.policies.factories import SYSTEM, Catalogue
@@ -129,6 +129,7 @@ def address(path: str) -> str:
         "{reference}": lambda: Policy.objects.order_by("pk").first().reference,
         "releases/{id}": lambda: f"releases/{Release.objects.filter(state='live').latest('pk').pk}",
         "switches/{id}": lambda: f"switches/{Switch.objects.filter(cleared_at=None).latest('pk').pk}",
+        "overrides/{id}": lambda: f"overrides/{Override.objects.latest('pk').pk}",
         "endpoints/{id}": lambda: f"endpoints/{Endpoint.objects.filter(policy=None).latest('pk').pk}",
         "teams/{slug}": lambda: "teams/team-data",
         "services/{slug}": lambda: "services/reports",
@@ -180,6 +181,8 @@ def test_every_read_is_answered_as_the_document_says(
     reference = alice.post("/policies/", first).json()["reference"]
     alice.post("/releases/", {"policy": reference, "environment": "production", "reason": "go"})
     alice.post("/switches/", {"effect": "bypass", "service": "shop", "reason": "stop"})
+    made = alice.post("/overrides/", {**examples.of("override.create")["Unblock a caller"], "policy": reference})
+    assert made.status_code == 201
     alice.post("/endpoints/", {"service": "shop", "route": "/carts"})
     for path, method, told in operations(document):
         if method != "get":

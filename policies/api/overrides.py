@@ -1,0 +1,118 @@
+"""Overrides: an exception for one caller, for a time."""
+
+from typing import Any
+
+import django_filters
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from policies.api.fields import LONGEST_REASON, Body, Choice, Moment, Named, PolicyReference, Text, Whole, moment
+from policies.api.filters import OfPolicy, YesNo
+from policies.api.preconditions import etag_of, require_match
+from policies.api.rooms import Room
+from policies.lifecycle import overrides
+from policies.models import Environment, Override, OverrideEffect
+from policy_client.rules.keyed import MAX_LIMIT
+
+
+class OverrideBody(Body):
+    policy = PolicyReference(help_text="The policy whose rules it is about.")
+    environment = Named(Environment)
+    key = serializers.DictField(
+        child=Text(),
+        help_text="Whose calls: 1 to 4 parts that must all be equal, such as a user, a tenant, an api_key, an ip (an "
+        "address or a network; an IPv6 address stands for its /64), header:NAME, cookie:NAME, query:NAME, "
+        "path:PARAMETER or attr:NAME.",
+    )
+    rule = Text(
+        max_length=63, required=False, allow_null=True, allow_blank=True, help_text="One rule; null: all that count."
+    )
+    effect = Choice(
+        choices=OverrideEffect.values,
+        help_text="exempt: limits do not count; block: every call is denied; limit: another limit; reset: what this "
+        "caller used is forgotten.",
+    )
+    limit = Whole(
+        min_value=1, max_value=MAX_LIMIT, required=False, allow_null=True, help_text="Only with the effect limit."
+    )
+    until = Moment(
+        required=False,
+        allow_null=True,
+        help_text="When it ends, at most 90 days from now. Only a reset may leave it out, and ends when its rules have "
+        "forgotten the old count.",
+    )
+    reason = Text(max_length=LONGEST_REASON)
+
+
+class OverrideRow(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    policy = serializers.CharField()
+    environment = serializers.CharField()
+    key = serializers.DictField(child=serializers.CharField())
+    rule = serializers.CharField(allow_null=True)
+    effect = serializers.CharField()
+    limit = serializers.IntegerField(allow_null=True)
+    until = serializers.DateTimeField()
+    open = serializers.BooleanField(help_text="Whether it acts now: nobody ended it, and its time is not over.")
+    reason = serializers.CharField()
+    set_by = serializers.CharField()
+    set_at = serializers.DateTimeField()
+    ended_by = serializers.CharField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+
+
+class OverrideFilter(django_filters.FilterSet):
+    policy = OfPolicy()
+    service = django_filters.CharFilter(field_name="policy__service__slug", label="The slug of a service.")
+    environment = django_filters.CharFilter(field_name="environment__slug", label="The slug of an environment.")
+    effect = django_filters.ChoiceFilter(choices=OverrideEffect.choices)
+    open = YesNo(method="by_state", label="Whether it acts now.")
+
+    def by_state(self, rows: QuerySet[Override], _name: str, is_open: bool) -> QuerySet[Override]:
+        acts = Q(ended_at=None, until__gt=timezone.now())
+        return rows.filter(acts) if is_open else rows.exclude(acts)
+
+
+class Overrides(Room):
+    """Exceptions for one caller, beside releases; DELETE ends one, and history keeps it."""
+
+    kind = "override"
+    tag = "overrides"
+    queryset = Override.objects.select_related("policy__service", "environment").order_by("-id")
+    lookup_field = "pk"
+    lookup_url_kwarg = "id"
+    lookup_value_regex = "[0-9]{1,18}"
+    filterset_class = OverrideFilter
+    search_fields = ("reason", "rule", "set_by", "policy__name")
+    bodies = {"create": OverrideBody}
+    answers = dict.fromkeys(("list", "retrieve", "create"), OverrideRow)
+    titles = {"create": "Open an override", "destroy": "End an override"}
+
+    def told(self, row: Override) -> dict[str, Any]:
+        return {
+            **overrides.document(row),
+            "open": row.ended_at is None and row.until > timezone.now(),
+            "reason": row.reason,
+            "set_by": row.set_by,
+            "set_at": moment(row.set_at),
+            "ended_by": row.ended_by or None,
+            "ended_at": moment(row.ended_at),
+        }
+
+    def create(self, request: Request) -> Response:
+        overrides.require(self.by, "add")
+        values = self.read()
+        told = self.told(overrides.set_override(values.pop("effect"), by=self.by, **values))
+        address = reverse("override-detail", args=[told["id"]], request=request)
+        return Response(told, status=201, headers={"Location": address, "ETag": etag_of(told)})
+
+    def destroy(self, request: Request, id: str) -> Response:
+        overrides.require(self.by, "change")
+        row = self.find()
+        require_match(request, etag_of(self.told(row)))
+        overrides.end_override(row, by=self.by, reason=self.reason_in_query())
+        return Response(status=204)
