@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NoReturn
 
 from policy_client.errors import BundleRefused, Errors, JsonRefused, Refused, path_join
 from policy_client.fields import integer, read_fields, specs_of, text, wire, words
 from policy_client.jsontext import MAX_SIZE, load_json
+from policy_client.moments import parse_time
+from policy_client.overrides import Override, parse_override
 from policy_client.routes import MAX_ROUTE, canonical, normalise, refuse
 from policy_client.rules import Rule, parse_rules
 from policy_client.rules.parts import METHOD
@@ -126,6 +128,7 @@ class Bundle:
     published_at: datetime | None
     policies: tuple[Policy, ...]
     switches: tuple[Switch, ...]
+    overrides: tuple[Override, ...]
     digest: str
 
 
@@ -192,7 +195,7 @@ def parse_bundle(
             raise BundleRefused(name, f"The bundle's {name} must be a whole number, not {number!r:.40}.")
     policies = _policies(_list(data, "policies"))
     switches = _switches(_list(data, "switches"))
-    _list(data, "overrides")
+    overrides = _overrides(_list(data, "overrides"))
     return Bundle(
         schema=SCHEMA,
         service=data["service"],
@@ -202,6 +205,7 @@ def parse_bundle(
         published_at=_published_at(data.get("published_at")),
         policies=policies,
         switches=switches,
+        overrides=overrides,
         digest=bundle_digest(body),
     )
 
@@ -224,17 +228,6 @@ def _published_at(raw: Any) -> datetime | None:
         return None if raw is None else parse_time(raw)
     except ValueError as error:
         _refuse({"published_at": [str(error)]})
-
-
-def parse_time(raw: Any) -> datetime:
-    """A moment as RFC 3339 has it, in UTC. Raises ValueError with a message for people."""
-    try:
-        moment = datetime.fromisoformat(raw)
-        if moment.tzinfo is None:
-            raise ValueError
-        return moment.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError("Must be a time such as 2026-11-22T10:00:00Z.") from error
 
 
 def _policies(items: list[Any]) -> tuple[Policy, ...]:
@@ -369,3 +362,23 @@ def _switches(items: list[Any]) -> tuple[Switch, ...]:
     if errors:
         _refuse(errors)
     return tuple(switches)
+
+
+def _overrides(items: list[Any]) -> tuple[Override, ...]:
+    errors: Errors = {}
+    overrides: list[Override] = []
+    ids: set[int] = set()
+    for index, item in enumerate(items):
+        path = path_join("overrides", index)
+        try:
+            override = parse_override(item, path)
+        except Refused as refused:
+            errors.update(refused.errors)
+            continue
+        if override.id in ids:
+            errors[path_join(path, "id")] = ["Another override has this id."]
+        ids.add(override.id)
+        overrides.append(override)
+    if errors:
+        _refuse(errors)
+    return tuple(overrides)

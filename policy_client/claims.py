@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from policy_client.call import Call
+from policy_client.callers import Overrides, Place, treatment
 from policy_client.claim import Claim, Take
 from policy_client.identity import PRESENT, part_reader
 from policy_client.limit import Algorithm, Counter, Limit
@@ -43,8 +44,9 @@ class _Asked(NamedTuple):
 
 
 class Claims:
-    """`subject(call)` is all on which a call's claim depends, and `claim(subject)`, or `claim(subject, cost)` where the
-    service says what a call costs, that claim; None where no limit applies."""
+    """`subject(call)` is all on which a call's claim depends, and `claim(subject)` that claim; None where no limit
+    applies. It is `claim(subject, cost, overrides)` where the service says what a call costs, or overrides hold for
+    it."""
 
     def __init__(self, entry: Any, counted: Sequence[Counted]) -> None:
         facts: dict[Hashable, tuple[int, Fact]] = {}
@@ -57,7 +59,7 @@ class Claims:
         self._entry = entry
         self._asked = [_asked(one, fact) for one in counted]
         self._alone = len(facts) == 1
-        self._variants: dict[tuple[int, bool, int | None], tuple[Counter, Limit]] = {}
+        self._variants: dict[tuple[int, bool, int | None, int | None], tuple[Counter, Limit]] = {}
         # Which facts are identities.
         self._identities = {
             part: position
@@ -68,7 +70,7 @@ class Claims:
         self.subject = _subject_reader([read for _, read in facts.values()])
         self.claim = lru_cache(_MAX_CLAIMS)(self._claim)
 
-    def _claim(self, subject: Any, cost: int | None = None) -> Claim | None:
+    def _claim(self, subject: Any, cost: int | None = None, overrides: Overrides = ()) -> Claim | None:
         facts: Sequence[Any] = (subject,) if self._alone else subject
         self._note(facts)
         takes: list[Take] = []
@@ -79,7 +81,17 @@ class Claims:
             key = (counted.family, *[facts[position] for position in parts])
             if None in key:
                 continue
-            counter, limit = self._variant(index, inside is None or facts[inside], cost)
+            most = None
+            if overrides:
+                place = Place(counted.reference, self._entry.policy)
+                treated = treatment(overrides, counted.rule, place, key[1:])
+                if treated.exempt is not None:
+                    continue
+                if treated.reset is not None:
+                    # No part of a key begins like this. Calls of this caller count under another name from now on.
+                    key = (*key, f"!{treated.reset.id}")
+                most = treated.limit.limit if treated.limit is not None else None
+            counter, limit = self._variant(index, inside is None or facts[inside], cost, most)
             takes.append((counter, key))
             asked.append(limit)
         if not takes:
@@ -97,20 +109,22 @@ class Claims:
                 text = facts[position]
                 (had if text is not None and text[0] in PRESENT else self._entry.lacked).add(part)
 
-    def _variant(self, index: int, inside: bool, cost: int | None) -> tuple[Counter, Limit]:
-        """The counter and limit of a rule as they are for one call: outside of its rollout a rule is in shadow, and the
-        service's word about what a call costs beats the rule's."""
+    def _variant(self, index: int, inside: bool, cost: int | None, most: int | None) -> tuple[Counter, Limit]:
+        """The counter and limit of a rule as they are for one call: outside of its rollout a rule is in shadow, the
+        service's word about what a call costs beats the rule's, and so does an override's about how much is `most`."""
         counted = self._asked[index].counted
-        found = self._variants.get((index, inside, cost))
+        found = self._variants.get((index, inside, cost, most))
         if found is None:
             limit = counted.limit
+            if most is not None:
+                limit = counted.rule.with_limit(most).numbers(enforced=limit.enforced)
             if not inside:
                 limit = limit._replace(enforced=False)
             if cost is not None and limit.algorithm is not Algorithm.SLOTS:
                 limit = limit._replace(cost=cost)
             found = Counter(limit, group=counted.group, family=counted.family), limit
             if len(self._variants) < _MAX_VARIANTS:
-                self._variants[(index, inside, cost)] = found
+                self._variants[(index, inside, cost, most)] = found
         return found
 
 

@@ -33,7 +33,7 @@ from policy_client.telemetry import Counters, Reporter, by_rule, rfc3339
 from policy_client.version import __version__
 from policy_client.worker import Worker
 
-RUNS = ("within_limits", "store_failed")
+RUNS = ("within_limits", "override_exempt", "store_failed")
 """Reasons for which a call is let pass while rules that judge it as it runs still hold."""
 
 logger = logging.getLogger("policy_client")

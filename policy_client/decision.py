@@ -1,6 +1,7 @@
 """The decision about one call, pure: prepare(plan, call, now) -> claim, a store takes it, conclude(claim, usage, now).
 
-Order of one call: a switch, the guards as listed, then all limits in one step of the store.
+Order of one call: a switch, an override that blocks, the guards as listed, then in one step of the store all limits of
+which the caller is not exempt.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from typing import Any, NamedTuple
 
 from policy_client.bundle import Switch
 from policy_client.call import Call
+from policy_client.callers import Overrides
 from policy_client.claim import Claim, Spent, Usage
 from policy_client.limit import SECOND, Limit
+from policy_client.overrides import Effect, Override
 from policy_client.plan import Entry, Plan, compile
 
 __all__ = ["Decision", "Entry", "LimitState", "Plan", "compile", "conclude", "prepare", "store_failed"]
@@ -55,8 +58,9 @@ class Decision(NamedTuple):
     """What was decided about a call and why. A tuple, because one is made per call.
 
     `outcome` is allow or deny. `reason` is within_limits, limit_exceeded, guard, switch_block, switch_bypass,
-    deadline, no_policy, unknown_endpoint, no_bundle, store_failed or mode_off. `policy` is a reference, `rule` the
-    name of the rule that denied. `retry_after` is in seconds. `violated` names the enforced rules that denied,
+    override_block, override_exempt (of all limits there were), deadline, no_policy, unknown_endpoint, no_bundle,
+    store_failed or mode_off. `policy` is a reference, `rule` the name of the rule that denied, `override` the id of the
+    one that the reason is about. `retry_after` is in seconds. `violated` names the enforced rules that denied,
     `would_deny` the shadow rules that would have, `judged` all rules that were looked at. `headers` belong to a
     denial's answer.
     `asked` and `spent` are the limits and what the store said of each at `now`; read them as `limits`. `candidate` is
@@ -82,6 +86,7 @@ class Decision(NamedTuple):
     now: int = 0
     candidate: Decision | None = None
     running: Any = None
+    override: int | None = None
 
     def finish(self) -> None:
         """For whoever decides by hand: the call is over, so slots that it held are given back. Never raises."""
@@ -131,8 +136,8 @@ def allow(reason: str, *, policy: str | None = None, bundle_version: int | None 
 def prepare(plan: Plan, call: Call, now: float, entry: Entry | None = None) -> Claim | Decision:
     """What a call asks of the store, or the decision if nothing needs to be asked.
 
-    `now` is in seconds since the epoch and matters to switches alone. `entry` saves the look-up where the caller has
-    done it.
+    `now` is in seconds since the epoch and matters to switches and overrides alone. `entry` saves the look-up where
+    the caller has done it.
     """
     if plan.off:
         return allow("mode_off", bundle_version=plan.version)
@@ -146,11 +151,21 @@ def prepare(plan: Plan, call: Call, now: float, entry: Entry | None = None) -> C
         switched = _switched(entry, now)
         if switched is not None:
             return switched
-    judged = _judge(entry, call)
-    return judged if entry.candidate is None else _beside(entry, judged, _judge(entry.candidate, call))
+    overrides: Overrides = ()
+    if entry.overrides:
+        overrides = entry.overrides_of(call, now)
+        block = next((one for one in overrides if one.effect is Effect.BLOCK), None)
+        if block is not None and not entry.shadow:
+            return _shut_out(entry, block)
+    judged = _judge(entry, call, overrides)
+    if entry.candidate is None:
+        return judged
+    beside = entry.candidate
+    # What holds for a caller holds whatever the revision, so that a candidate's figures are those it would have alone.
+    return _beside(entry, judged, _judge(beside, call, beside.overrides_of(call, now) if beside.overrides else ()))
 
 
-def _judge(entry: Entry, call: Call) -> Claim | Decision:
+def _judge(entry: Entry, call: Call, overrides: Overrides) -> Claim | Decision:
     """The guards as listed, then what the limits ask."""
     would_deny: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
@@ -160,7 +175,8 @@ def _judge(entry: Entry, call: Call) -> Claim | Decision:
             return guarded
         would_deny, absent = guarded
     subject = entry.subject(call)
-    claim = entry.claim(subject) if call.cost is None else entry.claim(subject, call.cost)
+    usual = call.cost is None and not overrides
+    claim = entry.claim(subject) if usual else entry.claim(subject, call.cost, overrides)
     if claim is not None:
         if not (would_deny or absent or claim.slots):
             return claim
@@ -172,12 +188,14 @@ def _judge(entry: Entry, call: Call) -> Claim | Decision:
         if claim.slots:
             claim.holder = f"{_process}-{next(_serial)}".encode()
         return claim
+    exempt = _exempt(entry, overrides) if overrides and entry.claim(subject) is not None else None
     return Decision(
         ALLOW,
-        entry.reason,
+        entry.reason if exempt is None else "override_exempt",
         _process,
         next(_serial),
         entry.policy,
+        override=None if exempt is None else exempt.id,
         would_deny=would_deny,
         judged=tuple(guard.rule.name for guard in entry.guards if guard.rule.name not in absent),
         bundle_version=entry.version,
@@ -230,6 +248,26 @@ def _blocked(entry: Entry, switch: Switch) -> Decision:
     )
 
 
+def _exempt(entry: Entry, overrides: Overrides) -> Override | None:
+    """Because of which one no limit is asked."""
+    names = (None, *(limit.name for limit in entry.limits))
+    return next((one for one in overrides if one.effect is Effect.EXEMPT and one.rule in names), None)
+
+
+def _shut_out(entry: Entry, block: Override) -> Decision:
+    return Decision(
+        DENY,
+        "override_block",
+        _process,
+        next(_serial),
+        entry.policy,
+        status=403,
+        detail=f"This caller is blocked (override {block.id}).",
+        bundle_version=entry.version,
+        override=block.id,
+    )
+
+
 def _guarded(entry: Entry, call: Call) -> Decision | tuple[tuple[str, ...], tuple[str, ...]]:
     """The denial of the first enforced guard that refuses, else the names of shadow guards that would, and of those
     that are not there for this call."""
@@ -277,7 +315,7 @@ def conclude(claim: Claim, usage: Usage, now: float) -> Decision:
     # fmt: off
     return _new(Decision, (
         ALLOW, "within_limits", _process, next(_serial), entry.policy, None, 200, None, "", (), claim.would_deny,
-        claim.judged, entry.version, (), claim.asked, spent, at, None, None,
+        claim.judged, entry.version, (), claim.asked, spent, at, None, None, None,
     ))
     # fmt: on
 

@@ -23,6 +23,9 @@ Reader = Callable[[Call], Any]
 PRESENT = ("=", "#")
 """How the text of a part begins that a call has."""
 
+IN_PLACE = "~"
+"""How the text of an address begins that counts in place of a part which a call lacks."""
+
 MAX_VALUE = 64
 """Longer values are kept as their hash, so that nobody can fill the memory with one call."""
 
@@ -120,12 +123,37 @@ def part_reader(part: str, on_missing: str) -> Callable[[Call], str | None]:
     return reader
 
 
+def value_reader(part: str) -> Callable[[Call], str | None]:
+    """What gives the text of a part as a call has it, None where it lacks it."""
+    read = _reader(part)
+
+    def reader(call: Call) -> str | None:
+        value = read(call)
+        return None if value is None or value == "" else f"{value}"
+
+    return reader
+
+
+def address_reader(version: int, length: int) -> Callable[[Call], int | None]:
+    """What gives the first `length` bits of a call's address, None where that is no address of this version."""
+    shift = (32 if version == 4 else 128) - length
+
+    def reader(call: Call) -> int | None:
+        address = _known_address(call.ip) if call.ip else None
+        return int(address) >> shift if address is not None and address.version == version else None
+
+    return reader
+
+
+_known_address = lru_cache(maxsize=8192)(_address)
+
+
 def _hashed(text: str) -> str:
     return "#" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _by_address(call: Call) -> str:
-    return "~" + canonical_address(call.ip) if call.ip else "-"
+    return IN_PLACE + canonical_address(call.ip) if call.ip else "-"
 
 
 _MISSING: dict[str, Callable[[Call], str | None]] = {

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from policy_client.bundle import Bundle, Endpoint, Policy, Switch
 from policy_client.call import Call
+from policy_client.callers import Callers, Overrides, by_policy
 from policy_client.claim import Claim
 from policy_client.claims import Claims, Counted, Fact
 from policy_client.match import METHODS, Match, Matcher
@@ -44,9 +45,10 @@ class Entry:
     `needs` has the parts of a call that are looked at ("user", "ip", "header:x-client", "body", …), by its own rules or
     the candidate's, so that an adapter need not find out the others; `wanted` is the same by kind. `reason` is why a
     call passes that has nothing to count. `late`: some rule judges while the call runs. `candidate` is the entry of the
-    revision that is decided beside this one, and `plain` says that there is neither. `quick`: there is nothing to look
-    at before the limits. `parameters` knows what the policy calls those of a path, None where no rule asks. `had` and
-    `lacked` are the parts of identities that calls were found to have or not.
+    revision that is decided beside this one, and `plain` says that there is neither. `overrides` are those of this
+    policy, and of those that rules came from. `quick`: there is nothing to look at before the limits. `parameters`
+    knows what the policy calls those of a path, None where no rule asks. `had` and `lacked` are the parts of identities
+    that calls were found to have or not.
 
     `claim(subject(call))` is what a call asks of the store, None if no limit applies to it.
     """
@@ -61,6 +63,7 @@ class Entry:
         "late",
         "limits",
         "needs",
+        "overrides",
         "parameters",
         "plain",
         "policy",
@@ -91,9 +94,11 @@ class Entry:
         candidate: Entry | None = None,
         shadow: bool = False,
         endpoints: Sequence[Endpoint] = (),
+        overrides: Sequence[Callers] = (),
     ) -> None:
         self.version = version
         self.switches = switches
+        self.overrides = tuple(overrides)
         self.reason = reason
         self.policy = policy
         judges = [Judge(rule, rule.mode == "enforce" and not shadow, source_of(rule, policy)) for rule in rules]
@@ -102,10 +107,10 @@ class Entry:
         self.limits = tuple(one.limit for one in counted)
         self.late = bool(self.watching or (candidate and candidate.late))
         self.candidate = candidate
-        self.needs = _needs(rules) | (candidate.needs if candidate else frozenset())
+        self.needs = _needs(rules).union(*(one.needs for one in self.overrides), candidate.needs if candidate else ())
         self.wanted = Wanted.of(self.needs)
         self.shadow = shadow
-        self.quick = not (switches or self.guards or candidate)
+        self.quick = not (switches or self.guards or candidate or self.overrides)
         self.plain = not self.late and candidate is None
         self.lacked: set[str] = set()
         self.had: set[str] = set()
@@ -113,6 +118,10 @@ class Entry:
         self.parameters = Parameters(endpoints) if self.wanted.path_params else None
         claims = Claims(self, counted)
         self.claim, self.subject = claims.claim, claims.subject
+
+    def overrides_of(self, call: Call, now: float) -> Overrides:
+        """Those that hold for a call."""
+        return tuple([override for callers in self.overrides for override in callers.of(call, now)])
 
 
 class Plan:
@@ -125,6 +134,7 @@ class Plan:
         self.off = mode == "off"
         self._matcher = Matcher(bundle.policies, routes)
         self._everywhere = tuple(switch for switch in bundle.switches if switch.policy is None)
+        self._overrides = by_policy(bundle.overrides)
         self._unknown = self._idle("unknown_endpoint")
         self._none = self._idle("no_policy")
         self._entries = {policy.reference: self._entry(policy, None) for policy in bundle.policies if policy.endpoints}
@@ -189,7 +199,23 @@ class Plan:
         return entry
 
     def _idle(self, reason: str) -> Entry:
-        return Entry(version=self.version, switches=self._everywhere, reason=reason, shadow=self.mode == "shadow")
+        return Entry(
+            version=self.version,
+            switches=self._everywhere,
+            reason=reason,
+            shadow=self.mode == "shadow",
+            overrides=self._callers(None),
+        )
+
+    def _callers(self, *policies: str | None) -> list[Callers]:
+        """The overrides of these policies."""
+        return [self._overrides[policy] for policy in dict.fromkeys(policies) if policy in self._overrides]
+
+    def _callers_for(self, policy: Policy, rules: Sequence[Rule]) -> list[Callers]:
+        """The overrides of those policies that an entry with these rules is made of, and of all."""
+        if not self._overrides:
+            return []
+        return self._callers(policy.reference, *(source_of(rule, policy.reference) for rule in rules), None)
 
     def _entry(self, policy: Policy, route: str | None) -> Entry:
         """The entry of a policy; of one without endpoints, for the route that it holds for."""
@@ -202,6 +228,7 @@ class Plan:
                 policy=policy.reference,
                 rules=policy.candidate.rules,
                 counted=self._counted(policy, policy.candidate.rules, route, CANDIDATE),
+                overrides=self._callers_for(policy, policy.candidate.rules),
             )
         return Entry(
             version=self.version,
@@ -212,6 +239,7 @@ class Plan:
             candidate=candidate,
             shadow=self.mode == "shadow",
             endpoints=policy.endpoints,
+            overrides=self._callers_for(policy, policy.rules),
         )
 
     def _counted(self, policy: Policy, rules: Sequence[Rule], route: str | None, role: str) -> list[Counted]:

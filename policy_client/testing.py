@@ -47,6 +47,7 @@ def bundle(
     generation: int = 1,
     version: int = 1,
     switches: Sequence[Mapping[str, Any]] = (),
+    overrides: Sequence[Mapping[str, Any]] = (),
     **rules: Mapping[str, Any],
 ) -> bytes:
     """The bytes of a bundle as a console serves them.
@@ -65,7 +66,7 @@ def bundle(
         "version": version,
         "published_at": "2026-01-01T00:00:00Z",
         "policies": entries,
-        "overrides": [],
+        "overrides": list(overrides),
         "switches": list(switches),
     }
     return json.dumps(document).encode()

@@ -36,6 +36,7 @@ def _alone(policy: Policy) -> Bundle:
         published_at=None,
         policies=(replace(policy, rules=rules),),
         switches=(),
+        overrides=(),
         digest="",
     )
 

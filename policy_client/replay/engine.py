@@ -2,7 +2,7 @@
 
 A log says when, from which address, which method, path and query. So limits are decided, with the address wherever the
 key asks for something that a log does not have and the rule says so. Rules that ask for more are told as not replayed,
-and left out like switches, which are of another time.
+and left out like switches and overrides, which are of another time.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class _Run:
         self._rules: list[tuple[str, Rule]] = []
         self._left_out: list[NotReplayed] = []
         policies = tuple(self._known_part(policy) for policy in bundle.policies)
-        self._plan: Plan = compile(dataclasses.replace(bundle, policies=policies, switches=()), routes=endpoints)
+        self._plan: Plan = compile(
+            dataclasses.replace(bundle, policies=policies, switches=(), overrides=()), routes=endpoints
+        )
         self._now = 0.0
         self._store = MemoryStore(clock=lambda: self._now, max_keys=max_counters)
         self._order = Order()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from policy_client.fields import integer
 from policy_client.limit import Algorithm, Limit
@@ -64,6 +64,9 @@ class ConcurrencyLimit(Keyed):
             quota=f'"{self.name}";q={self.limit};qu="concurrent-requests"',
             status=503,
         )
+
+    def with_limit(self, limit: int) -> Self:
+        return replace(self, limit=min(limit, MAX_SLOTS))
 
     def epoch(self) -> int:
         return self.counter_epoch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from policy_client.errors import Errors, path_join
 from policy_client.fields import Part, choice, integer, words
@@ -40,6 +40,12 @@ def _check_part(part: str) -> str | None:
     )
 
 
+def key_part(name: str) -> tuple[str, str | None]:
+    """A part of a key in the form in which it is compared, and why it is none, None if it is one."""
+    part = _normalise_part(name.strip())
+    return part, _check_part(part)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keyed(Rule):
     """A rule with a counter for each value of `key`."""
@@ -72,6 +78,10 @@ class Keyed(Rule):
 
     def numbers(self, *, enforced: bool) -> Limit:
         """What the decision and the stores need to know of this rule."""
+        raise NotImplementedError
+
+    def with_limit(self, limit: int) -> Self:
+        """The same rule with another limit, as near as it can have it, for one caller: the counters stay the same."""
         raise NotImplementedError
 
     def epoch(self) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 from policy_client.errors import Errors
 from policy_client.fields import choice, integer
@@ -79,6 +79,9 @@ class Quota(Keyed):
             cost=self.cost,
             batch=self.batch,
         )
+
+    def with_limit(self, limit: int) -> Self:
+        return replace(self, limit=limit)
 
     def epoch(self) -> int:
         return self.counter_epoch

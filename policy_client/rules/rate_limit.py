@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 from policy_client.errors import Errors, path_join
 from policy_client.fields import choice, integer
@@ -122,6 +122,14 @@ class RateLimit(Keyed):
         if self.algorithm != TOKEN_BUCKET or self.capacity == self.limit:
             return f"More than {plural(self.limit, 'call')} per {duration(self.window)}"
         return f"More than {plural(self.capacity, 'call')} at once, then {self.limit:,} per {duration(self.window)}"
+
+    def with_limit(self, limit: int) -> Self:
+        """The burst keeps its proportion to the limit, so that what is ten times as much is so at once, too."""
+        if self.algorithm == SLIDING_LOG:
+            return replace(self, limit=min(limit, MAX_LOG))
+        if self.burst is None:
+            return replace(self, limit=limit)
+        return replace(self, limit=limit, burst=min(-(-self.burst * limit // self.limit), MAX_LIMIT))
 
     def epoch(self) -> int:
         return self.counter_epoch
