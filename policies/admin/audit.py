@@ -1,7 +1,10 @@
 """The audit trail: read, searched, checked; never written here."""
 
 import json
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -14,12 +17,15 @@ from django.views.decorators.http import require_POST
 
 from policies.admin import cells
 from policies.admin.comparison import compared
-from policies.admin.filters import DayFilter, TypedFilter
+from policies.admin.filters import DayFilter, TypedFilter, day
 from policies.lifecycle import audit, chain
 from policies.models import AuditEvent, AuditHead
 
-KINDS = ("policy", "release", "switch", "endpoint", "service", "environment", "team", "key", "token", "person")
-DOORS = ("admin", "rest", "command", "demo")
+KINDS = (
+    "policy", "release", "switch", "override", "hold", "checklist", "template", "endpoint", "service", "environment",
+    "team", "grant", "key", "token", "person",
+)  # fmt: skip
+DOORS = ("admin", "rest", "command", "import", "job", "demo")
 TONES = {
     "create": "ok",
     "live": "ok",
@@ -28,7 +34,22 @@ TONES = {
     "archive": "off",
     "delete": "off",
     "revoke": "off",
+    "reject": "off",
+    "withdraw": "off",
+    "expire": "off",
 }
+EXPORTED = {
+    "actor": "actor",
+    "kind": "verb",
+    "verb": "verb",
+    "door": "door",
+    "object": "object",
+    "policy": "policy",
+    "service": "service",
+    "environment": "environment",
+    "q": "search",
+}
+"""What the list filters by, and what REST calls it."""
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -78,6 +99,10 @@ class ServiceFilter(ColumnFilter):
     title, parameter_name, placeholder = "service", "service", "reports"
 
 
+class EnvironmentFilter(ColumnFilter):
+    title, parameter_name, placeholder = "environment", "environment", "production"
+
+
 class FromFilter(DayFilter):
     title, parameter_name, field = "from", "from", "at"
 
@@ -86,12 +111,22 @@ class UntilFilter(DayFilter):
     title, parameter_name, field, last = "until", "until", "at", True
 
 
-def export_url() -> str | None:
-    """Where the whole trail is fetched as JSON Lines."""
+def exports(given: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What the list shows, as files: each one's name and where it is fetched."""
+    asked = {theirs: given[ours] for ours, theirs in EXPORTED.items() if given.get(ours)}
+    first, last = day(given.get("from")), day(given.get("until"))
+    if first is not None:
+        asked["since"] = f"{first}T00:00:00Z"
+    if last is not None:
+        asked["until"] = f"{last + timedelta(days=1)}T00:00:00Z"
+    query = f"?{urlencode(asked)}" if asked else ""
     try:
-        return reverse("audit-export")
+        return [
+            ("Export (JSON Lines)", f"{reverse('audit-export')}{query}"),
+            ("Export (CSV)", f"{reverse('audit-export-csv')}{query}"),
+        ]
     except NoReverseMatch:
-        return None
+        return []
 
 
 @admin.register(AuditEvent)
@@ -99,12 +134,13 @@ class AuditEventAdmin(admin.ModelAdmin):
     list_display = ("seq", "when", "actor", "verb_pill", "object_code", "why", "door")
     list_display_links = ("seq",)
     list_filter = (
-        KindFilter, DoorFilter, PersonFilter, VerbFilter, PolicyFilter, ServiceFilter, FromFilter, UntilFilter,
+        KindFilter, DoorFilter, PersonFilter, VerbFilter, PolicyFilter, ServiceFilter, EnvironmentFilter, FromFilter,
+        UntilFilter,
     )  # fmt: skip
     search_fields = ("actor", "verb", "object", "policy", "service", "reason")
     search_help_text = "Person, verb, object or reason"
     ordering = ("-seq",)
-    typed_parameters = ("actor", "verb", "policy", "service", "from", "until")
+    typed_parameters = ("actor", "verb", "policy", "service", "environment", "from", "until")
     sortable_by = ()
     list_per_page = 50
     show_full_result_count = False
@@ -132,7 +168,7 @@ class AuditEventAdmin(admin.ModelAdmin):
             "title": "Audit",
             "head": AuditHead.objects.first(),
             "newest": AuditEvent.objects.only("seq", "hash").first(),
-            "export_url": export_url(),
+            "exports": exports(request.GET.dict()),
             "empty": "Nothing has happened yet.",
         }
         return super().changelist_view(request, {**own, **(extra_context or {})})

@@ -1,7 +1,7 @@
 """Filters of lists: what is in use and what was put away, and words or days that are typed."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from django.contrib.admin import ModelAdmin, SimpleListFilter
@@ -81,12 +81,18 @@ class DayFilter(TypedFilter):
     last = False
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        try:
-            day = parse_date(self.value() or "")
-        except ValueError:  # well-formed, but no day: 2026-02-30
-            day = None
-        if day is None:
+        chosen = day(self.value())
+        if chosen is None:
             return queryset
         if self.last:
-            return queryset.filter(**{f"{self.field}__lt": f"{day + timedelta(days=1)}T00:00:00Z"})
-        return queryset.filter(**{f"{self.field}__gte": f"{day}T00:00:00Z"})
+            return queryset.filter(**{f"{self.field}__lt": f"{chosen + timedelta(days=1)}T00:00:00Z"})
+        return queryset.filter(**{f"{self.field}__gte": f"{chosen}T00:00:00Z"})
+
+
+def day(typed: str | None) -> date | None:
+    """The day that was typed; none for what is no day."""
+    try:
+        chosen = parse_date(typed or "")
+    except ValueError:  # well-formed, but no day: 2026-02-30
+        return None
+    return chosen if chosen is not None and chosen < date.max else None

@@ -1,27 +1,22 @@
 """The audit trail: read, never written, through REST."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import django_filters
-from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
-from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from policies.api import audit_export
 from policies.api.fields import read_moment
 from policies.api.problems import invalid
 from policies.api.rooms import Room
 from policies.models import AuditEvent, AuditHead
-from policy_client.jsontext import canonical_json
-
-_AT_ONCE = 1000
 
 
 class AuditRow(serializers.Serializer[Any]):
@@ -59,9 +54,18 @@ class AuditFilter(django_filters.FilterSet):
     environment = django_filters.CharFilter(label="The slug of an environment.")
     since = django_filters.CharFilter(method="by_time", label="From this time on, such as 2026-11-22T10:00:00Z.")
     until = django_filters.CharFilter(method="by_time", label="Before this time.")
+    after = django_filters.CharFilter(method="by_seq", label="Only events after this sequence number.")
+    before = django_filters.CharFilter(
+        method="by_seq", label="Only events before this sequence number: the quick way far back."
+    )
 
     def by_verb(self, rows: QuerySet[AuditEvent], _name: str, verb: str) -> QuerySet[AuditEvent]:
         return rows.filter(verb=verb) if "." in verb else rows.filter(verb__startswith=f"{verb}.")
+
+    def by_seq(self, rows: QuerySet[AuditEvent], name: str, value: str) -> QuerySet[AuditEvent]:
+        if not (value.isascii() and value.isdecimal() and len(value) < 19):
+            raise invalid({name: ["Must be a sequence number."]})
+        return rows.filter(seq__gt=int(value)) if name == "after" else rows.filter(seq__lt=int(value))
 
     def by_time(self, rows: QuerySet[AuditEvent], name: str, value: str) -> QuerySet[AuditEvent]:
         at = read_moment(value.replace(" ", "+"))  # an unescaped + arrives as a blank
@@ -79,11 +83,15 @@ class Audit(Room):
     lookup_field = "seq"
     lookup_value_regex = "[0-9]{1,18}"
     filterset_class = AuditFilter
-    search_fields = ("object", "actor", "reason", "verb")
+    search_fields = ("actor", "verb", "object", "policy", "service", "reason")
     answers = {"list": AuditRow, "retrieve": AuditRow, "head": HeadRow}
-    titles = {"head": "The end of the chain", "export": "Export the whole chain"}
-    plain = {"export": "application/jsonl"}
-    parameters = {"export": [OpenApiParameter("after", int, description="Only events after this sequence number.")]}
+    titles = {
+        "head": "The end of the chain",
+        "export": "Export as JSON Lines, to verify",
+        "export_csv": "Export as CSV, for spreadsheets",
+    }
+    plain = {"export": audit_export.JSON_LINES.content_type, "export_csv": audit_export.CSV.content_type}
+    filtered = ("export", "export_csv")
 
     def told(self, row: AuditEvent) -> dict[str, Any]:
         return {
@@ -110,44 +118,30 @@ class Audit(Room):
         return Response(told, headers={"Audit-Head": str(head)})
 
     def export(self, request: Request) -> StreamingHttpResponse:
-        """The whole chain, a line an event, the oldest first: `seq`, `event` (the text), `prev`, `hash`."""
-        after = request.query_params.get("after", "0")
-        if not (after.isascii() and after.isdecimal() and len(after) < 19):
-            raise invalid({"after": ["Must be a sequence number."]})
+        """A line an event, the oldest first: `seq`, `event` (the text), `prev`, `hash`. Filters apply.
+
+        Without a filter it is the whole chain, which anybody can verify; with `after` the rest of it.
+        """
+        return self._exported(request, audit_export.JSON_LINES)
+
+    def export_csv(self, request: Request) -> StreamingHttpResponse:
+        """For spreadsheets: a row an event, the oldest first. Filters apply.
+
+        A cell that a spreadsheet would take for a formula begins with an apostrophe, so it is the JSON Lines that can
+        be verified.
+        """
+        return self._exported(request, audit_export.CSV)
+
+    def _exported(self, request: Request, form: audit_export.Form) -> StreamingHttpResponse:
         head = _head()
+        rows = self.filter_queryset(self.get_queryset()).filter(seq__lte=head.seq)
         asynchronous = isinstance(request._request, ASGIRequest)
-        lines = _lines_async(int(after), head.seq) if asynchronous else _lines(int(after), head.seq)
         return StreamingHttpResponse(
-            lines,
-            content_type="application/jsonl",
-            headers={"Audit-Head": str(head), "Content-Disposition": 'attachment; filename="audit.jsonl"'},
+            audit_export.chunks_async(rows, form) if asynchronous else audit_export.chunks(rows, form),
+            content_type=form.content_type,
+            headers={"Audit-Head": str(head), "Content-Disposition": f'attachment; filename="{form.filename}"'},
         )
 
 
 def _head() -> AuditHead:
     return AuditHead.objects.filter(pk=1).first() or AuditHead()
-
-
-def _page(after: int, last: int) -> list[AuditEvent]:
-    return list(AuditEvent.objects.filter(seq__gt=after, seq__lte=last).order_by("seq")[:_AT_ONCE])
-
-
-def _text(page: list[AuditEvent]) -> str:
-    return "".join(
-        canonical_json({"seq": link.seq, "event": link.event, "prev": link.prev, "hash": link.hash}) + "\n"
-        for link in page
-    )
-
-
-def _lines(after: int, last: int) -> Iterator[str]:
-    """Page by page, so that a chain of any length is sent in bounded memory."""
-    while page := _page(after, last):
-        yield _text(page)
-        after = page[-1].seq
-
-
-async def _lines_async(after: int, last: int) -> AsyncIterator[str]:
-    """The twin: a server of ASGI would collect a synchronous iterator whole before it sends a byte."""
-    while page := await sync_to_async(_page)(after, last):
-        yield _text(page)
-        after = page[-1].seq

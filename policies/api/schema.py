@@ -122,7 +122,7 @@ class ConsoleSchema(AutoSchema):
             statuses |= {400, 409, 413, 415}
         if self.operation == "list":
             statuses |= {400, 404}
-        if getattr(self.view, "parameters", {}).get(self.operation) or self.method == "DELETE":
+        if self._filtered() or getattr(self.view, "parameters", {}).get(self.operation) or self.method == "DELETE":
             statuses.add(400)
         if "{" in self.path:
             statuses.add(404)
@@ -149,6 +149,13 @@ class ConsoleSchema(AutoSchema):
         if self.operation == "create":
             parameters += [LOCATION, ETAG]
         return parameters
+
+    def get_filter_backends(self) -> Any:
+        """Those of lists, for what else takes the filters of its list."""
+        return self.view.filter_backends if self._filtered() else super().get_filter_backends()
+
+    def _filtered(self) -> bool:
+        return self.operation in getattr(self.view, "filtered", ())
 
     def get_examples(self) -> list[OpenApiExample]:
         return [

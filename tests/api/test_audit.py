@@ -41,7 +41,7 @@ def test_an_export_goes_on_where_the_last_one_ended(catalogue: Catalogue, alice:
 
 
 def test_an_export_is_streamed_page_by_page_under_asgi_too(catalogue: Catalogue, alice: Api, monkeypatch) -> None:
-    monkeypatch.setattr("policies.api.audit._AT_ONCE", 3)
+    monkeypatch.setattr("policies.api.audit_export._AT_ONCE", 3)
     expected = b"".join(alice.get("/audit/export.jsonl").streaming_content)
 
     async def fetch() -> list[bytes]:

@@ -48,10 +48,10 @@ def _row(seq: int, prev: str, policy: str, service: str, *, new: bool) -> Row:
     return Row(seq, event, prev, digest, at, actor, "rest", verb, label, policy, service, environment, reason)
 
 
-def fill(count: int) -> list[Row]:
-    """Write such a chain into the empty table of the database."""
-    made = list(rows(count))
-    for start in range(0, count, AT_ONCE):
+def fill(count: int, *, after: int = 0) -> list[Row]:
+    """Write such a chain into the table of the database; of one that has events, only what comes after these."""
+    made = list(rows(count))[after:]
+    for start in range(0, len(made), AT_ONCE):
         AuditEvent.objects.bulk_create(AuditEvent(**row._asdict()) for row in made[start : start + AT_ONCE])
     AuditHead.objects.update_or_create(pk=1, defaults={"seq": made[-1].seq, "hash": made[-1].hash})
     return made
