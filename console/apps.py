@@ -12,10 +12,11 @@ class ConsoleConfig(AppConfig):
     verbose_name = "Policy Console"
 
     def ready(self) -> None:
-        from console.checks import check_settings, check_sharing
+        from console.checks import check_mail, check_settings, check_sharing
 
         checks.register(check_settings)
         checks.register(check_sharing, deploy=True)
+        checks.register(check_mail, deploy=True)
 
 
 class ConsoleAdminConfig(AdminConfig):

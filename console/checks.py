@@ -14,13 +14,13 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
 from console import workers
-from console.deployment import Deployment, Problem
+from console.deployment import CONSOLE_HINT, EMAIL_HINT, Deployment, Problem
 
 USE_REDIS = "Set REDIS_URL=redis://HOST:6379/0 (a database of its own, apart from the counters of services)."
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E006: a variable that cannot be used. E009: workers that would each count for themselves."""
+    """E001 to E006, E010 to E013: a variable that cannot be used. E009: workers that each count for themselves."""
     deployment: Deployment = settings.DEPLOYMENT
     return [error(problem) for problem in (*deployment.problems, *sharing_problems(deployment))]
 
@@ -31,6 +31,18 @@ def check_sharing(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any)
         return []
     message = "REDIS_URL is not set: failed logins are counted in process memory, so serve with one worker."
     return [checks.Warning(message, hint=USE_REDIS, id="console.W001")]
+
+
+def check_mail(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """W002 and W003, for `check --deploy`: nobody is told by e-mail, or told without a link."""
+    deployment: Deployment = settings.DEPLOYMENT
+    if deployment.email is None:
+        message = "EMAIL_URL is not set: nobody is told of requests, releases and what runs out."
+        return [checks.Warning(message, hint=EMAIL_HINT, id="console.W002")]
+    if not deployment.console_url:
+        message = "CONSOLE_URL is not set: mails cannot say where to look."
+        return [checks.Warning(message, hint=CONSOLE_HINT, id="console.W003")]
+    return []
 
 
 def sharing_problems(deployment: Deployment) -> list[Problem]:

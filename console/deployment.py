@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -24,6 +25,10 @@ T = TypeVar("T")
 LOG_FORMATS = ("console", "json")
 DATABASE_SCHEMES = ("sqlite", "postgres", "postgresql")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
+EMAIL_PORTS = {"smtp": 25, "smtps": 587, "smtp+tls": 587, "smtp+ssl": 465}
+EMAIL_ELSEWHERE = ("consolemail", "filemail", "dummymail")
+EMAIL_HINT = "Write EMAIL_URL=smtp+tls://USER:PASSWORD@HOST:587, or dummymail:// to send none."
+CONSOLE_HINT = "Write CONSOLE_URL=https://policies.example.com, without a path."
 SQLITE = "django.db.backends.sqlite3"
 
 
@@ -48,6 +53,10 @@ class Deployment:
     redis_url: str | None
     trusted_proxies: TrustedProxies
     log_format: str
+    email: dict[str, Any] | None
+    email_from: str
+    console_url: str
+    keep_counts_days: int
     problems: tuple[Problem, ...]
 
     @property
@@ -93,6 +102,10 @@ def read(variables: Mapping[str, str], var: Path) -> Deployment:
             "TRUSTED_PROXIES", TrustedProxies.parse, TrustedProxies(), number=4, hint=proxies_hint
         ),
         log_format=reader.get("LOG_FORMAT", parse_log_format, "console", number=5, hint=log_hint),
+        **mail(reader, debug=debug),
+        keep_counts_days=reader.get(
+            "KEEP_COUNTS_DAYS", parse_days, 35, number=13, hint="Set a number of days from 1 to 3650; default 35."
+        ),
         problems=tuple(reader.problems),
     )
 
@@ -146,6 +159,24 @@ def database(reader: Reader, var: Path) -> dict[str, Any]:
     return {**settings, "OPTIONS": options, "CONN_MAX_AGE": 0, "ATOMIC_REQUESTS": False}
 
 
+def mail(reader: Reader, *, debug: bool) -> dict[str, Any]:
+    """Where mail goes, from whom, and where its links lead; on a laptop it is printed, and links lead to `make run`."""
+    from_hint = "Write EMAIL_FROM=policies@example.com or 'Policy Console <policies@example.com>'."
+    return {
+        "email": reader.get(
+            "EMAIL_URL",
+            parse_email_url,
+            parse_email_url("consolemail://") if debug else None,
+            number=10,
+            hint=EMAIL_HINT,
+        ),
+        "email_from": reader.get("EMAIL_FROM", parse_sender, "policy-console@localhost", number=11, hint=from_hint),
+        "console_url": reader.get(
+            "CONSOLE_URL", parse_origin, "http://127.0.0.1:8000" if debug else "", number=12, hint=CONSOLE_HINT
+        ),
+    }
+
+
 def default_hosts(debug: bool) -> list[str]:
     """Names under which a console on a laptop is opened; none in production."""
     return ["localhost", "127.0.0.1", "[::1]"] if debug else []
@@ -184,3 +215,46 @@ def parse_database_url(raw: str) -> dict[str, Any]:
     if urlsplit(raw).scheme not in DATABASE_SCHEMES:
         raise ValueError(f"its scheme is not one of {', '.join(DATABASE_SCHEMES)}")
     return dict(environ.Env.db_url_config(raw))
+
+
+def parse_email_url(raw: str) -> dict[str, Any]:
+    """Django's settings of mail, by name."""
+    scheme = urlsplit(raw).scheme
+    if scheme not in EMAIL_PORTS and scheme not in EMAIL_ELSEWHERE:
+        raise ValueError(f"its scheme is not one of {', '.join((*EMAIL_PORTS, *EMAIL_ELSEWHERE))}")
+    told = dict(environ.Env.email_url_config(raw))
+    if scheme in EMAIL_PORTS and not told["EMAIL_HOST"]:
+        raise ValueError("it names no host")
+    return {
+        "EMAIL_BACKEND": told["EMAIL_BACKEND"],
+        "EMAIL_HOST": told["EMAIL_HOST"] or "",
+        "EMAIL_PORT": told["EMAIL_PORT"] or EMAIL_PORTS.get(scheme, 25),
+        "EMAIL_HOST_USER": told["EMAIL_HOST_USER"] or "",
+        "EMAIL_HOST_PASSWORD": told["EMAIL_HOST_PASSWORD"] or "",
+        "EMAIL_USE_TLS": told.get("EMAIL_USE_TLS", False),
+        "EMAIL_USE_SSL": told.get("EMAIL_USE_SSL", False),
+        "EMAIL_FILE_PATH": f"/{told['EMAIL_FILE_PATH'].lstrip('/')}" if told["EMAIL_FILE_PATH"] else None,
+    }
+
+
+def parse_sender(raw: str) -> str:
+    """An address, with or without a name."""
+    if "@" not in parseaddr(raw)[1] or len(raw.splitlines()) > 1:
+        raise ValueError(f"{raw!r} is no address")
+    return raw
+
+
+def parse_origin(raw: str) -> str:
+    """Scheme and host, without a slash at the end."""
+    parts = urlsplit(raw)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path.strip("/") or parts.query:
+        raise ValueError(f"{raw!r} is not the address of a console")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def parse_days(raw: str) -> int:
+    """A number of days that a calendar can hold."""
+    days = int(raw)
+    if not 1 <= days <= 3650:
+        raise ValueError(f"{days} is not between 1 and 3650")
+    return days

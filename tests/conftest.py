@@ -148,9 +148,13 @@ def foreign(name: str) -> bool:
     """Variables that would make a started program depend on the shell or on the test run."""
     return name.startswith(("POLICY_", "DJANGO_", "TEST_", "PYTEST_")) or name in {
         "ALLOWED_HOSTS",
+        "CONSOLE_URL",
         "CSRF_TRUSTED_ORIGINS",
         "DATABASE_URL",
         "DEBUG",
+        "EMAIL_FROM",
+        "EMAIL_URL",
+        "KEEP_COUNTS_DAYS",
         "LOG_FORMAT",
         "REDIS_URL",
         "SECRET_KEY",

@@ -7,7 +7,10 @@ import os
 import tempfile
 from pathlib import Path
 
-for name in ("ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DATABASE_URL", "LOG_FORMAT", "REDIS_URL", "TRUSTED_PROXIES"):
+for name in (
+    "ALLOWED_HOSTS", "CONSOLE_URL", "CSRF_TRUSTED_ORIGINS", "DATABASE_URL", "EMAIL_FROM", "EMAIL_URL",
+    "KEEP_COUNTS_DAYS", "LOG_FORMAT", "REDIS_URL", "TRUSTED_PROXIES",
+):  # fmt: skip
     os.environ.pop(name, None)
 os.environ["DEBUG"] = "1"
 os.environ["SECRET_KEY"] = "the-secret-of-the-tests-signs-nothing-outside-of-them"

@@ -16,6 +16,7 @@ from policies.publishing.moments import written
 
 LONGEST_RETRY_AFTER = 86_400
 DEFAULT_STATUS = 503
+BY_ITSELF = "its own end"
 
 
 def set_switch(
@@ -51,7 +52,8 @@ def set_switch(
     target = _target(policy, service, environment)
     with transaction.atomic():
         _hold(policy, service, environment)
-        _end_expired(target, now)
+        for expired in Switch.objects.filter(target=target, cleared_at=None, until__lte=now):
+            _close(expired, by=by, now=now)  # it stands in nobody's way
         if Switch.objects.filter(target=target, cleared_at=None).exists():
             raise _already_open(target)
         try:
@@ -90,6 +92,13 @@ def clear_switch(switch: Switch, *, by: Actor, reason: str) -> Switch:
         switch.save(update_fields=["cleared_at", "cleared_by"])
         _tell("switch.clear", switch, by=by, reason=reason, before=before, after=document(switch))
     return switch
+
+
+def close_expired(now: datetime | None = None, *, by: Actor) -> int:
+    """Close what reached its own end; services stopped heeding it at that moment. Says how many there were."""
+    now = now or timezone.now()
+    expired = Switch.objects.filter(cleared_at=None, until__lte=now).order_by("pk")
+    return sum(_close(switch, by=by, now=now) for switch in expired)
 
 
 def open_switch(
@@ -166,11 +175,16 @@ def _target(policy: Policy | None, service: Service | None, environment: Environ
     return f"{what}@{environment.slug if environment else '*'}"
 
 
-def _end_expired(target: str, now: datetime) -> None:
-    """A switch whose time is over stands in nobody's way."""
-    Switch.objects.filter(target=target, cleared_at=None, until__lte=now).update(
-        cleared_at=now, cleared_by="its own end"
-    )
+def _close(switch: Switch, *, by: Actor, now: datetime) -> int:
+    with transaction.atomic():
+        switch = Switch.objects.select_for_update(of=("self",)).select_related("policy__service").get(pk=switch.pk)
+        if switch.cleared_at is not None:
+            return 0
+        before = document(switch)
+        switch.cleared_at, switch.cleared_by = now, BY_ITSELF
+        switch.save(update_fields=["cleared_at", "cleared_by"])
+        _tell("switch.end", switch, by=by, reason="Its time is over.", before=before, after=document(switch))
+    return 1
 
 
 def _already_open(target: str) -> Refusal:

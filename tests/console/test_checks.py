@@ -8,12 +8,17 @@ import pytest
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
-from console import workers
-from console.checks import check_settings, refuse_to_serve_with_errors
+from console import deployment, workers
+from console.checks import check_mail, check_settings, refuse_to_serve_with_errors
 from tests.conftest import ROOT, foreign
 
 SECRET = "c1Yt-zvVnK0mR8eQ2uHs7WfXoJpLbDgA4iTxE9rNMqk3SyZaUh"
-PRODUCTION = {"SECRET_KEY": SECRET, "ALLOWED_HOSTS": "policy.example.com"}
+PRODUCTION = {
+    "SECRET_KEY": SECRET,
+    "ALLOWED_HOSTS": "policy.example.com",
+    "EMAIL_URL": "smtp+tls://policies:secret@mail.example.com",
+    "CONSOLE_URL": "https://policy.example.com",
+}
 
 
 def check_deploy(**variables):
@@ -34,6 +39,19 @@ def test_check_deploy_says_that_process_memory_allows_one_worker(tmp_path):
     assert result.returncode == 1
     assert "console.W001" in result.stderr
     assert "identified 1 issue (2 silenced)" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        ({}, ["console.W002"]),
+        ({"EMAIL_URL": "dummymail://"}, ["console.W003"]),
+        ({"EMAIL_URL": "dummymail://", "CONSOLE_URL": "https://policy.example.com"}, []),
+    ],
+)
+def test_check_deploy_says_that_nobody_is_told_by_mail(tmp_path, settings, variables, found):
+    settings.DEPLOYMENT = deployment.read({"SECRET_KEY": SECRET, **variables}, tmp_path)
+    assert [message.id for message in check_mail()] == found
 
 
 def test_a_missing_secret_is_refused():

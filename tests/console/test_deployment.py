@@ -73,6 +73,26 @@ def test_lists_and_networks_are_parsed(tmp_path):
     assert not read.embedded
 
 
+def test_mail_goes_where_its_url_says(tmp_path):
+    url = "smtp+tls://policies:s%40crt@mail.example.com"
+    variables = {"DEBUG": "1", "SECRET_KEY": "s", "EMAIL_URL": url, "EMAIL_FROM": "Policies <p@example.com>"}
+    read = deployment.read({**variables, "CONSOLE_URL": "https://policy.example.com/"}, tmp_path)
+    assert read.problems == ()
+    assert (read.email["EMAIL_HOST"], read.email["EMAIL_PORT"], read.email["EMAIL_USE_TLS"]) == (
+        "mail.example.com",
+        587,
+        True,
+    )
+    assert read.email["EMAIL_HOST_PASSWORD"] == "s@crt"
+    assert read.console_url == "https://policy.example.com"
+    assert deployment.parse_email_url("filemail:///var/mail/out")["EMAIL_FILE_PATH"] == "/var/mail/out"
+
+
+def test_mail_is_printed_on_a_laptop_and_goes_nowhere_elsewhere_unless_told(tmp_path):
+    assert "console" in deployment.read({"DEBUG": "1", "SECRET_KEY": "s"}, tmp_path).email["EMAIL_BACKEND"]
+    assert deployment.read({"SECRET_KEY": "s"}, tmp_path).email is None
+
+
 @pytest.mark.parametrize(
     ("name", "value", "number"),
     [
@@ -82,6 +102,14 @@ def test_lists_and_networks_are_parsed(tmp_path):
         ("TRUSTED_PROXIES", "10.0.0.0/8,somewhere", 4),
         ("LOG_FORMAT", "xml", 5),
         ("DEBUG", "perhaps", 6),
+        ("EMAIL_URL", "http://mail.example", 10),
+        ("EMAIL_URL", "smtp://", 10),
+        ("EMAIL_URL", "smtp://mail.example:port", 10),
+        ("EMAIL_FROM", "nobody", 11),
+        ("CONSOLE_URL", "policy.example.com", 12),
+        ("CONSOLE_URL", "https://policy.example.com/admin/", 12),
+        ("KEEP_COUNTS_DAYS", "0", 13),
+        ("KEEP_COUNTS_DAYS", "long", 13),
     ],
 )
 def test_a_value_that_cannot_be_used_is_a_numbered_problem_with_a_hint(tmp_path, name, value, number):
