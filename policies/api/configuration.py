@@ -51,6 +51,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TAGS": [
         {"name": "policies", "description": "The owned sets of rules, their revisions and differences."},
         {"name": "releases", "description": "What is live where, and the way back."},
+        {"name": "checklists", "description": "What is done before and after a release, with its evidence."},
         {"name": "switches", "description": "Bypass or block, at once."},
         {"name": "overrides", "description": "Exceptions for one caller, for a time."},
         {"name": "catalogue", "description": "Teams, services, environments, endpoints."},

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from policies.api.release_examples import EXAMPLES as RELEASES
+
 _TOMORROW = "tomorrow"
 
 _POLICY: dict[str, Any] = {
@@ -114,22 +116,7 @@ _EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
         }
     },
     "policy.update": {"Whole": {**_POLICY, "reason": "back to what it was"}},
-    "release.create": {
-        "Enforced": {
-            "policy": "POL-0001",
-            "revision": 1,
-            "environment": "production",
-            "mode": "enforce",
-            "rollout": 100,
-            "role": "enforced",
-            "starts_at": None,
-            "expires_at": None,
-            "checklist": None,
-            "on_change": "keep",
-            "reason": "the shadow week showed no surprise",
-        },
-        "In shadow": {"policy": "POL-0001", "environment": "production", "mode": "shadow", "reason": "watch it first"},
-    },
+    "release.create": RELEASES["release.create"],
     "policy.explain": {
         "An export": {
             "service": "reports",
@@ -148,7 +135,38 @@ _EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
             "request": {"method": "POST", "path": "/reports/7/export", "tenant": "acme", "cost": 5},
         },
     },
-    "release.rollback": {"One step": {"reason": "customers see denials"}},
+    **{name: told for name, told in RELEASES.items() if name != "release.create"},
+    "checklisttemplate.create": {
+        "For exports": {
+            "slug": "exports",
+            "name": "Before and after an export limit",
+            "description": "What the data team looks at.",
+            "items": [
+                {"text": "Look at the cache headers.", "required": True, "stage": "before", "check": "cache-headers"},
+                {"text": "Tell the on-call person.", "required": False},
+                {"text": "Watch the logs for an hour.", "stage": "after"},
+            ],
+            "reason": "agreed after the last incident",
+        }
+    },
+    "checklisttemplate.partial_update": {"Another name": {"name": "Export limits", "reason": "shorter"}},
+    "checklisttemplate.update": {
+        "Whole": {"slug": "exports", "name": "Export limits", "items": [{"text": "Watch the logs for an hour."}]}
+    },
+    "release.checklist": {
+        "Done": {"done": True, "evidence": "Cache-Control is private, no-store; seen with curl."},
+        "Open again": {"done": False, "reason": "it was the wrong host"},
+    },
+    "check.post": {
+        "A report": {
+            "url": "https://reports.example.com/reports/7/export",
+            "results": [
+                {"check": "cache-headers", "passed": True, "detail": "Cache-Control is private, no-store."},
+                {"check": "response-time", "passed": False, "detail": "p95 is 912 ms over 20 calls, not 800."},
+            ],
+            "release": None,
+        }
+    },
     "switch.create": {
         "Block": {
             "effect": "block",

@@ -9,9 +9,11 @@ from rest_framework.views import APIView
 
 from policies.api.audit import Audit
 from policies.api.catalogue import Environments, Services, Teams
+from policies.api.checklists import Checklists, Checks, ReleaseChecklist
 from policies.api.documentation import Documentation
 from policies.api.endpoints import Endpoints
 from policies.api.explain import Explain
+from policies.api.holds import Holds
 from policies.api.overrides import Overrides
 from policies.api.policies import Policies
 from policies.api.problems import Problem
@@ -42,7 +44,7 @@ class Nowhere(APIView):
             return False
 
 
-EXPORT = {"detail": False, "pagination_class": None}
+EXPORT = {"detail": False, "filterset_class": None, "search_fields": (), "pagination_class": None}
 
 router = SimpleRouter()
 router.register("teams", Teams, basename="team")
@@ -51,18 +53,25 @@ router.register("environments", Environments, basename="environment")
 router.register("endpoints", Endpoints, basename="endpoint")
 router.register("policies", Policies, basename="policy")
 router.register("releases", Releases, basename="release")
+router.register("holds", Holds, basename="hold")
 router.register("switches", Switches, basename="switch")
 router.register("overrides", Overrides, basename="override")
 router.register("audit", Audit, basename="audit")
+router.register("checklists", Checklists, basename="checklisttemplate")
 
 urlpatterns = [
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs/", Documentation.as_view(), name="api-docs"),
     path("v1/bundle", Bundle.as_view(), name="bundle"),
     path("v1/telemetry", Telemetry.as_view(), name="telemetry"),
+    path("v1/checks/", Checks.as_view(), name="checks"),
+    re_path(
+        r"^v1/releases/(?P<id>[0-9]{1,18})/checklist/(?P<item>[0-9]{1,3})/\Z",
+        ReleaseChecklist.as_view({"post": "checklist"}, detail=True),
+        name="release-checklist",
+    ),
     path("v1/explain/", Explain.as_view({"post": "explain"}), name="explain"),
     path("v1/audit/export.jsonl", Audit.as_view({"get": "export"}, **EXPORT), name="audit-export"),
-    path("v1/audit/export.csv", Audit.as_view({"get": "export_csv"}, **EXPORT), name="audit-export-csv"),
     path("v1/", include(router.urls)),
     re_path("", Nowhere.as_view()),
 ]

@@ -147,15 +147,15 @@ def receive_report(
     *,
     url: str,
     results: Iterable[Mapping[str, Any]],
-    release: Release | None = None,
+    release: int | None = None,
     by: Actor,
     now: datetime | None = None,
 ) -> Received:
     """Keep what `policy_client check` found, and tick with it what waits for a machine in the key's place.
 
     That are the open items about what passed: those for before of releases that are asked for, those for after of what
-    is live and not closed, or of `release` alone. An item that an earlier report ticked gets the newer one as its
-    evidence as long as it is not settled. What failed ticks nothing. Raises `Invalid`.
+    is live and not closed; with the id of a `release`, of that alone. An item that an earlier report ticked gets the
+    newer one as its evidence as long as it is not settled. What failed ticks nothing. Raises `Invalid`.
     """
     read = _read_report(url, results, key, release)
     now = now or timezone.now()
@@ -175,7 +175,7 @@ def receive_report(
     return Received(report, tuple(items))
 
 
-def _waiting(key: ServiceKey, release: Release | None) -> Any:
+def _waiting(key: ServiceKey, release: int | None) -> Any:
     """Items of the key's place that a report may tick now."""
     asked_for = Q(release__state__in=PENDING, stage=Stage.BEFORE)
     live = Q(release__state=ReleaseState.LIVE, release__final_note_at=None, stage=Stage.AFTER)
@@ -183,13 +183,13 @@ def _waiting(key: ServiceKey, release: Release | None) -> Any:
         asked_for | live, release__policy__service=key.service, release__environment=key.environment
     )
     if release is not None:
-        there = there.filter(release=release)
+        there = there.filter(release_id=release)
     by_machine = Q(done_at=None) | Q(report__isnull=False)
     return there.filter(by_machine).select_related("release__policy__service", "release__environment")
 
 
 def _read_report(
-    url: Any, results: Iterable[Mapping[str, Any]], key: ServiceKey, release: Release | None
+    url: Any, results: Iterable[Mapping[str, Any]], key: ServiceKey, release: int | None
 ) -> list[dict[str, Any]]:
     errors: dict[str, list[str]] = {}
     if fault := _text_fault(url, LONGEST_URL, "Must say which address was looked at."):
@@ -202,8 +202,8 @@ def _read_report(
         read[found["check"]] = found
     if not read:
         errors["results"] = ["Must have at least one result."]
-    place = (key.service_id, key.environment_id)
-    if release is not None and (release.policy.service_id, release.environment_id) != place:
+    there = Release.objects.filter(policy__service=key.service_id, environment=key.environment_id)
+    if release is not None and not there.filter(pk=release).exists():
         errors["release"] = ["There is no such release in the place of this key."]
     if errors:
         raise Invalid(errors)

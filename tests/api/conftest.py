@@ -27,7 +27,18 @@ def catalogue(db: None) -> Catalogue:
 ENGINEER = [
     f"{verb}_{thing}"
     for verb in ("add", "change", "delete", "view")
-    for thing in ("team", "service", "environment", "endpoint", "policy", "release", "switch", "override", "auditevent")
+    for thing in (
+        "team",
+        "service",
+        "environment",
+        "endpoint",
+        "policy",
+        "release",
+        "switch",
+        "override",
+        "auditevent",
+        "checklisttemplate",
+    )
 ]
 
 

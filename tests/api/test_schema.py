@@ -13,10 +13,11 @@ from drf_spectacular.validation import validate_schema
 
 from policies.api import examples
 from policies.lifecycle import keys
-from policies.models import Endpoint, Environment, Override, Policy, Release, Service, Switch
+from policies.models import ChecklistTemplate, Endpoint, Environment, Override, Policy, Release, Scope, Service, Switch
 from policy_client.rules import KINDS
 from tests.api.client import Api
 from tests.policies.factories import SYSTEM, Catalogue
+from tests.policies.waiting import asked_for
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +128,12 @@ def address(path: str) -> str:
     """The path with its parameters filled: each names the newest row there is."""
     newest = {
         "{reference}": lambda: Policy.objects.order_by("pk").first().reference,
+        "releases/{id}/checklist/{item}": lambda: f"releases/{_waiting().pk}/checklist/1",
         "releases/{id}": lambda: f"releases/{Release.objects.filter(state='live').latest('pk').pk}",
         "switches/{id}": lambda: f"switches/{Switch.objects.filter(cleared_at=None).latest('pk').pk}",
         "overrides/{id}": lambda: f"overrides/{Override.objects.latest('pk').pk}",
         "endpoints/{id}": lambda: f"endpoints/{Endpoint.objects.filter(policy=None).latest('pk').pk}",
+        "checklists/{slug}": lambda: f"checklists/{ChecklistTemplate.objects.latest('pk').slug}",
         "teams/{slug}": lambda: "teams/team-data",
         "services/{slug}": lambda: "services/reports",
         "environments/{slug}": lambda: "environments/production",
@@ -141,6 +144,11 @@ def address(path: str) -> str:
         if part in path:
             path = path.replace(part, value())
     return path
+
+
+def _waiting() -> Release:
+    """A release that waits for its checklist."""
+    return asked_for(Policy.objects.order_by("pk")[0], Environment.objects.get(slug="production"))
 
 
 def referring(example: dict[str, Any]) -> dict[str, Any]:
@@ -160,9 +168,11 @@ def test_every_example_is_accepted_and_answered_as_the_document_says(
             body = referring(example)
             body_schema = operation["requestBody"]["content"]["application/json"]["schema"]
             resolved(document, body_schema).validate(body)
-            if name.startswith("telemetry") and service is None:
-                service = Api(keys.issue_service_key(Service.objects.get(), Environment.objects.get(), by=SYSTEM)[1])
-            api = service if service is not None and name.startswith("telemetry") else alice
+            by_key = name.startswith(("telemetry", "check."))
+            if by_key and service is None:
+                place = (Service.objects.get(), Environment.objects.get())
+                service = Api(keys.issue_service_key(*place, scopes=Scope.values, by=SYSTEM)[1])
+            api = service if service is not None and by_key else alice
             answer = api.request(method.upper(), address(path), body, **matching(alice, method, address(path)))
             assert 200 <= answer.status_code < 300, (name, title, answer.content)
             responses = operation["responses"]
