@@ -120,7 +120,8 @@ class Audit(Room):
     def export(self, request: Request) -> StreamingHttpResponse:
         """A line an event, the oldest first: `seq`, `event` (the text), `prev`, `hash`. Filters apply.
 
-        Without a filter it is the whole chain, which anybody can verify; with `after` the rest of it.
+        Without a filter it is the whole chain, which anybody can verify; with `after` the rest of it. Whose roles are
+        for some services alone gets their events, with gaps: such a part cannot be verified.
         """
         return self._exported(request, audit_export.JSON_LINES)
 

@@ -44,7 +44,7 @@ class Nowhere(APIView):
             return False
 
 
-EXPORT = {"detail": False, "filterset_class": None, "search_fields": (), "pagination_class": None}
+EXPORT = {"detail": False, "pagination_class": None}
 
 router = SimpleRouter()
 router.register("teams", Teams, basename="team")
@@ -72,6 +72,7 @@ urlpatterns = [
     ),
     path("v1/explain/", Explain.as_view({"post": "explain"}), name="explain"),
     path("v1/audit/export.jsonl", Audit.as_view({"get": "export"}, **EXPORT), name="audit-export"),
+    path("v1/audit/export.csv", Audit.as_view({"get": "export_csv"}, **EXPORT), name="audit-export-csv"),
     path("v1/", include(router.urls)),
     re_path("", Nowhere.as_view()),
 ]
