@@ -49,6 +49,18 @@ class File:
             path = path.rpartition(".")[0]
         return self.lines.get(path, 1)
 
+    def value_at(self, path: str) -> Any:
+        """What stands at a path; None if nothing does."""
+        value = self.value
+        for step in path.split("."):
+            if isinstance(value, dict):
+                value = value.get(step)
+            elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+                value = value[int(step)]
+            else:
+                return None
+        return value
+
 
 def read(body: bytes) -> File:
     """The value that the text has. Raises Unreadable."""
@@ -109,12 +121,13 @@ def _unreadable(error: yaml.MarkedYAMLError, text: str) -> Unreadable:
 
 
 def _refuse_cleverness(event: yaml.Event) -> None:
+    anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
     if isinstance(event, events.AliasEvent):
-        raise Unreadable(_line(event), f"*{event.anchor} repeats another part; write it out.")
-    if getattr(event, "anchor", None) is not None:
-        raise Unreadable(_line(event), f"&{event.anchor} names a part to be repeated; leave the name out.")
-    if getattr(event, "tag", None) is not None:
-        raise Unreadable(_line(event), f"the tag {event.tag} is not read; leave it out, and quote what is text.")
+        raise Unreadable(_line(event), f"*{anchor} repeats another part; write it out.")
+    if anchor is not None:
+        raise Unreadable(_line(event), f"&{anchor} names a part to be repeated; leave the name out.")
+    if tag is not None:
+        raise Unreadable(_line(event), f"the tag {tag} is not read; leave it out, and quote what is text.")
 
 
 def _value(event: yaml.Event, stream: Iterator[yaml.Event], path: str, lines: dict[str, int], depth: int) -> Any:
@@ -166,7 +179,7 @@ def _scalar(event: yaml.ScalarEvent) -> Any:
 
 
 def _line(event: yaml.Event) -> int:
-    return int(event.start_mark.line) + 1
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _below(path: str, name: str) -> str:
