@@ -104,14 +104,14 @@ class Overrides(Room):
         }
 
     def create(self, request: Request) -> Response:
-        overrides.require(self.by, "add")
+        self.by.require("add_override")
         values = self.read()
         told = self.told(overrides.set_override(values.pop("effect"), by=self.by, **values))
         address = reverse("override-detail", args=[told["id"]], request=request)
         return Response(told, status=201, headers={"Location": address, "ETag": etag_of(told)})
 
     def destroy(self, request: Request, id: str) -> Response:
-        overrides.require(self.by, "change")
+        self.by.require("change_override")
         row = self.find()
         require_match(request, etag_of(self.told(row)))
         overrides.end_override(row, by=self.by, reason=self.reason_in_query())

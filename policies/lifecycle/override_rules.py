@@ -6,10 +6,11 @@ from typing import Any
 
 from policies.lifecycle.policies import newest
 from policies.lifecycle.refusals import Invalid
-from policies.models import Environment, OverrideEffect, Policy, Release, ReleaseState
+from policies.models import Environment, Policy, Release, ReleaseState
 from policies.publishing import bundles
 from policy_client.errors import Refused
 from policy_client.limit import Algorithm
+from policy_client.overrides import Effect, Override
 from policy_client.rules import Rule, parse_rule
 from policy_client.rules.keyed import Keyed
 from policy_client.rules.wording import listed, quoted
@@ -17,19 +18,20 @@ from policy_client.rules.wording import listed, quoted
 _LONGEST_MONTH = 31 * 86_400
 
 
-def concerned(known: Sequence[Rule], effect: str, rule: str, key: Iterable[str]) -> list[Keyed]:
-    """What an override with this effect is about: one of the rules that are known of a policy, or all that count.
+def concerned(known: Sequence[Rule], wanted: Override) -> list[Keyed]:
+    """What an override is about: one of the rules that are known of a policy, or all that count.
 
-    Another limit, or another count, can have who is counted alone: whose key is a part of the rule's. Raises `Invalid`.
+    Another limit, or another count, can have who is counted alone. Raises `Invalid`.
     """
-    if effect == OverrideEffect.BLOCK:
-        if rule:
+    effect = wanted.effect
+    if effect is Effect.BLOCK:
+        if wanted.rule:
             raise Invalid({"rule": ["A block denies every call of this caller; leave the rule empty."]})
         return []
-    found = _named(known, effect, rule)
-    if effect == OverrideEffect.EXEMPT:
+    found = _named(known, effect, wanted.rule)
+    if effect is Effect.EXEMPT:
         return found
-    alone = [each for each in found if _counts_alone(each, key)]
+    alone = [each for each in found if wanted.reaches(each)]
     if not alone:
         names = listed(sorted({each.name for each in found}))
         by = listed(sorted({part for each in found for part in each.key}))
@@ -38,7 +40,7 @@ def concerned(known: Sequence[Rule], effect: str, rule: str, key: Iterable[str])
     return alone
 
 
-def _named(known: Sequence[Rule], effect: str, rule: str) -> list[Keyed]:
+def _named(known: Sequence[Rule], effect: Effect, rule: str | None) -> list[Keyed]:
     """Those that count: all, or those of this name."""
     counting = [each for each in known if isinstance(each, Keyed)]
     names = sorted({each.name for each in counting})
@@ -48,15 +50,9 @@ def _named(known: Sequence[Rule], effect: str, rule: str) -> list[Keyed]:
         is_there = any(each.name == rule for each in known)
         fault = f"{quoted(rule)} counts no calls" if is_there else f"There is no rule {quoted(rule)}"
         raise Invalid({"rule": [f"{fault}; those that count: {listed(names)}."]})
-    if not rule and effect == OverrideEffect.LIMIT and len(names) > 1:
+    if not rule and effect is Effect.LIMIT and len(names) > 1:
         raise Invalid({"rule": [f"One number cannot be right for several rules; name one of {listed(names)}."]})
     return [each for each in counting if not rule or each.name == rule]
-
-
-def _counts_alone(rule: Keyed, key: Iterable[str]) -> bool:
-    """Whether a count can be this caller's and nobody else's; an address may stand in for what a call lacks."""
-    stands_in = bool(rule.key) and rule.on_missing == "ip"
-    return all(part in rule.key or (part == "ip" and stands_in) for part in key)
 
 
 def known_of(policy: Policy, environment: Environment) -> list[Rule]:

@@ -1,57 +1,29 @@
 """Overrides: an exception for one caller, for a time, beside releases."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
-from policies.lifecycle import audit, locks, override_rules
-from policies.lifecycle.actor import ANY, Actor, Anywhere
+from policies.lifecycle import audit, gates, locks, override_rules
+from policies.lifecycle.actor import Actor
 from policies.lifecycle.override_keys import read_key
-from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
+from policies.lifecycle.refusals import Invalid, Refusal
 from policies.lifecycle.texts import read_reason
 from policies.models import Environment, Override, OverrideEffect, Policy
 from policies.publishing import bundles, moments, versions
 from policies.publishing import overrides as publishing
 from policies.publishing.moments import written
+from policy_client.overrides import Effect
+from policy_client.overrides import Override as WireOverride
 from policy_client.rules.keyed import MAX_LIMIT, Keyed
 from policy_client.rules.wording import span
 
 LONGEST = timedelta(days=90)
 MOST_OPEN = 1_000
 BY_ITSELF = "its own end"
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What somebody asks for, as it was given."""
-
-    effect: str
-    key: Mapping[str, str]
-    rule: str
-    limit: int | None
-    until: datetime | None
-
-
-def require(
-    by: Actor, act: str, *, policy: Policy | None = None, environment: Environment | Anywhere | None = ANY
-) -> None:
-    """Refuse unless `by` may `add` or `change` overrides: an approver, or an editor where no approval is asked for.
-
-    Without a policy it is asked whether they may for any.
-    """
-    service = ANY if policy is None else policy.service
-    if not isinstance(environment, Environment) or environment.approvals_required == 0:
-        try:
-            by.require("add_release", service=service, environment=environment)
-        except Forbidden:
-            pass
-        else:
-            return
-    by.require(f"{act}_override", service=service, environment=environment)
 
 
 def set_override(
@@ -72,15 +44,16 @@ def set_override(
 
     Raises `Invalid`, or `Refusal` (`archived`, `frozen`, `override_open`, `too_many_overrides`).
     """
-    require(by, "add", policy=policy, environment=environment)
+    by.require("add_override", service=policy.service, environment=environment)
     reason = read_reason(reason)
     now = now or timezone.now()
     with transaction.atomic():
         policy, environment = _held(policy, environment)
-        require(by, "add", policy=policy, environment=environment)
+        by.require("add_override", service=policy.service, environment=environment)
         _refuse_archived(policy)
-        _refuse_frozen(environment)
-        values = _read(policy, environment, _Wanted(effect, key, rule or "", limit, until), now)
+        gates.refuse_frozen(environment)
+        asked = {"effect": effect, "key": key, "rule": rule or "", "limit": limit, "until": until}
+        values = _read(policy, environment, asked, now)
         _refuse_another(policy, environment, values, now)
         override = Override.objects.create(
             policy=policy, environment=environment, **values, reason=reason, set_by=by.name, set_at=now
@@ -92,14 +65,15 @@ def set_override(
 
 def end_override(override: Override, *, by: Actor, reason: str, now: datetime | None = None) -> Override:
     """Close an override before its time. Raises `Refusal` (`ended` where it is over already, `frozen`)."""
-    require(by, "change", policy=override.policy, environment=override.environment)
+    service = override.policy.service
+    by.require("change_override", service=service, environment=override.environment)
     reason = read_reason(reason)
     now = now or timezone.now()
     with transaction.atomic():
         _, environment = _held(override.policy, override.environment)
         override = _reread(override)
-        require(by, "change", policy=override.policy, environment=environment)
-        _refuse_frozen(environment)
+        by.require("change_override", service=service, environment=environment)
+        gates.refuse_frozen(environment)
         if override.ended_at is not None or override.until <= now:
             raise Refusal("ended", f"This override was ended by {override.ended_by or BY_ITSELF} already.")
         _end(override, by=by, ended_by=by.name, reason=reason, now=now)
@@ -154,35 +128,38 @@ def _end(override: Override, *, by: Actor, ended_by: str, reason: str, now: date
     _tell("override.end", override, by=by, reason=reason, before=before, now=now)
 
 
-def _read(policy: Policy, environment: Environment, wanted: _Wanted, now: datetime) -> dict[str, Any]:
+def _read(policy: Policy, environment: Environment, asked: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """The columns of what was asked for; every fault at its field, all of them at once."""
-    effect, rule, limit, until = wanted.effect, wanted.rule, wanted.limit, wanted.until
-    if effect not in OverrideEffect.values:
+    if asked["effect"] not in OverrideEffect.values:
         raise Invalid({"effect": [f"Must be one of: {', '.join(OverrideEffect.values)}."]})
+    effect, limit, until = Effect(asked["effect"]), asked["limit"], asked["until"]
     errors: dict[str, list[str]] = {}
     key: dict[str, str] = {}
     about: list[Keyed] = []
     try:
-        key = read_key(wanted.key)
-        about = override_rules.concerned(override_rules.known_of(policy, environment), effect, rule, key)
+        key = read_key(asked["key"])
+        wanted = WireOverride(
+            id=0, key=key, policy=policy.reference, rule=asked["rule"] or None, effect=effect, limit=limit, until=now
+        )
+        about = override_rules.concerned(override_rules.known_of(policy, environment), wanted)
     except Invalid as invalid:
         errors |= invalid.errors
     if fault := _fault_in_limit(effect, limit) or override_rules.fault_of(limit, about):
         errors["limit"] = [fault]
-    remembered = override_rules.remembered(about) if effect == OverrideEffect.RESET else timedelta()
-    if until is None and remembered <= LONGEST and about and effect == OverrideEffect.RESET:
+    remembered = override_rules.remembered(about) if effect is Effect.RESET else timedelta()
+    if until is None and about and effect is Effect.RESET and remembered <= LONGEST:
         until = now + remembered
-    is_known = not errors or effect != OverrideEffect.RESET  # how long a reset must last
+    is_known = not errors or effect is not Effect.RESET  # how long it must last
     if is_known and (fault := _fault_in_end(until, remembered, now)):
         errors["until"] = [fault]
     if errors:
         raise Invalid(errors)
-    return {"effect": effect, "key": key, "rule": rule, "limit": limit, "until": until}
+    return {**asked, "key": key, "until": until}
 
 
-def _fault_in_limit(effect: str, limit: int | None) -> str | None:
-    if effect != OverrideEffect.LIMIT:
-        return None if limit is None else f"Only the effect “{OverrideEffect.LIMIT}” has one; leave this empty."
+def _fault_in_limit(effect: Effect, limit: int | None) -> str | None:
+    if effect is not Effect.LIMIT:
+        return None if limit is None else "Only the effect “limit” has one; leave this empty."
     if limit is None or not 1 <= limit <= MAX_LIMIT:
         return "Must be between 1 and 1,000,000,000 calls. To let nothing through, block the caller."
     return None
@@ -212,13 +189,6 @@ def _fault_in_end(until: datetime | None, remembered: timedelta, now: datetime) 
 def _refuse_archived(policy: Policy) -> None:
     if policy.archived_at is not None:
         raise Refusal("archived", f"{policy.reference} was archived; name a policy that is in use.")
-
-
-def _refuse_frozen(environment: Environment) -> None:
-    if environment.frozen:
-        raise Refusal(
-            "frozen", f"{environment.slug} is frozen: it takes rollbacks and switches, and refuses all other changes."
-        )
 
 
 def _refuse_another(policy: Policy, environment: Environment, values: Mapping[str, Any], now: datetime) -> None:

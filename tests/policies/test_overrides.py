@@ -14,7 +14,7 @@ from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
 from policies.models import AuditEvent, Environment, Override, Policy
 from policies.publishing import bundles
 from policies.publishing import overrides as publishing
-from tests.policies.factories import SYSTEM, Catalogue, acting, change, make_policy, person, rate_limit
+from tests.policies.factories import SYSTEM, Catalogue, acting, change, grant, make_policy, person, rate_limit
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 WEEK = NOW + timedelta(days=7)
@@ -308,9 +308,11 @@ def test_what_was_archived_gets_no_override_and_what_has_one_is_not_archived(
 
 
 def test_an_editor_suffices_where_no_approval_is_asked_for(catalogue: Catalogue, policy: Policy) -> None:
-    editor = acting(person("bob", "add_release"))
-    approver = acting(person("dora", "add_override", "change_override"))
-    outsider = acting(person("charlie", "view_override"))
+    bob, dora, charlie = person("bob"), person("dora"), person("charlie")
+    grant(bob, "editor", catalogue.reports, catalogue.production)
+    grant(dora, "approver", catalogue.reports, catalogue.production)
+    grant(charlie, "approver", catalogue.shop)
+    editor, approver, outsider = acting(bob), acting(dora), acting(charlie)
     row = put(policy, catalogue.production, by=editor)
     put(policy, catalogue.production, key={"user": "43"}, by=approver)
     overrides.end_override(row, by=editor, reason="done", now=NOW)
