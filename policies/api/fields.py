@@ -3,12 +3,15 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from django.db.models import Model, QuerySet
 from rest_framework import serializers
 
+from policies.lifecycle import reach
 from policies.models import Environment, Policy, Service, Team
 
+Row = TypeVar("Row", bound=Model)
 LONGEST_REASON = 2000
 _REFERENCE = re.compile(r"POL-[0-9]{4,15}")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -80,7 +83,7 @@ class Named(Text):
 
     def to_internal_value(self, data: Any) -> Any:
         slug = super().to_internal_value(data)
-        row = self.model.objects.filter(slug=slug, archived_at=None).first()
+        row = within_reach(self, self.model.objects.filter(slug=slug, archived_at=None)).first()
         if row is None:
             raise serializers.ValidationError(f"There is no {self.model.kind} “{slug:.63}”.")
         return row
@@ -91,17 +94,24 @@ class PolicyReference(Text):
 
     def to_internal_value(self, data: Any) -> Policy:
         reference = super().to_internal_value(data)
-        policy = find_policy(reference)
+        policy = find_policy(reference, within_reach(self, Policy.objects.all()))
         if policy is None:
             raise serializers.ValidationError(f"There is no policy {reference:.20}.")
         return policy
 
 
-def find_policy(reference: str) -> Policy | None:
-    """The policy with exactly this reference, archived or not."""
+def within_reach(field: serializers.Field[Any, Any, Any, Any], rows: QuerySet[Row]) -> QuerySet[Row]:
+    """Those rows that the person may know of who sent this field."""
+    request = field.context.get("request")
+    return rows if request is None else reach.within(rows, request.user)
+
+
+def find_policy(reference: str, rows: QuerySet[Policy] | None = None) -> Policy | None:
+    """The policy with exactly this reference, archived or not, out of `rows`, or of all."""
     if not _REFERENCE.fullmatch(reference):
         return None
-    policy = Policy.objects.select_related("service", "head").filter(pk=int(reference[4:])).first()
+    among = Policy.objects.all() if rows is None else rows
+    policy = among.select_related("service", "head").filter(pk=int(reference[4:])).first()
     return policy if policy is not None and policy.reference == reference else None
 
 

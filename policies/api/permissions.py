@@ -1,4 +1,4 @@
-"""Who may: people by Django's model permissions, services by the scopes of their key."""
+"""Who may: people by their grants, services by the scopes of their key."""
 
 from typing import Any
 
@@ -47,5 +47,5 @@ class ForServices(BasePermission):
 
 
 def may_view(user: Any, kind: str) -> bool:
-    """Whoever may change a thing may look at it, as in the admin."""
-    return bool(user.has_perm(f"policies.view_{kind}") or user.has_perm(f"policies.change_{kind}"))
+    """Whether there is any place where a person may look at such things; which of them, `lifecycle.reach` says."""
+    return bool(user.has_perm(f"policies.view_{kind}"))

@@ -73,7 +73,7 @@ class Policies(InUse, Room):
     }
 
     def find(self) -> Policy:
-        policy = find_policy(self.kwargs["reference"])
+        policy = find_policy(self.kwargs["reference"], self.get_queryset())
         if policy is None:
             raise Http404
         return policy

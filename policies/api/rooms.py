@@ -17,6 +17,7 @@ from policies.api.parsing import body_of
 from policies.api.permissions import actor, may_view
 from policies.api.preconditions import conditional
 from policies.api.problems import Problem, invalid
+from policies.lifecycle import reach
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Forbidden
 
@@ -54,6 +55,11 @@ class Room(GenericViewSet[Any]):
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         return keep_private(super().finalize_response(request, response, *args, **kwargs))
 
+    def get_queryset(self) -> QuerySet[Any]:
+        """Only what the person may know of: all else is 404 and in no list."""
+        rows: QuerySet[Any] = super().get_queryset()
+        return rows if getattr(self, "swagger_fake_view", False) else reach.within(rows, self.request.user)
+
     def told(self, row: Any) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -77,7 +83,9 @@ class Room(GenericViewSet[Any]):
 
     def read(self, *, partial: bool = False) -> dict[str, Any]:
         """The body as the action's serializer reads it. Raises 400 with every fault at its field."""
-        reading = self.bodies[self.action](data=body_of(self.request), partial=partial)
+        reading = self.bodies[self.action](
+            data=body_of(self.request), partial=partial, context={"request": self.request}
+        )
         reading.is_valid(raise_exception=True)
         return dict(reading.validated_data)
 
