@@ -79,7 +79,7 @@ NOT_YET = [
     ("rollout", True),
     ("rollout", 12.5),
     ("rollout", None),
-    ("role", "candidate"),
+    ("role", "understudy"),
     ("on_change", "forget"),
     ("on_change", None),
     ("starts_at", "2030-01-01T00:00:00Z"),
@@ -102,8 +102,8 @@ FAULTS = [
     ("reason", "  "),
     ("reason", None),
     ("reason", "x" * 2001),
-    ("acknowledge", [8]),
-    ("steps", []),
+    ("acknowledge", 8),
+    ("steps", "5,25"),
 ]
 
 
