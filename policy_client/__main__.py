@@ -6,21 +6,26 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from policy_client.commands import fetch, status
+from policy_client.commands import fetch, status, test
 from policy_client.explain import command as explain
 from policy_client.replay import command as replay
 
-COMMANDS = {"explain": explain, "fetch": fetch, "replay": replay, "status": status}
+COMMANDS = {"explain": explain, "fetch": fetch, "replay": replay, "status": status, "test": test}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def command_line() -> argparse.ArgumentParser:
+    """The parser of every command."""
     parser = argparse.ArgumentParser(prog="python -m policy_client", description="Tools of the policy client.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
         sub = commands.add_parser(name, help=module.HELP, description=f"Tells {module.HELP}.")
         module.add_arguments(sub)
         sub.set_defaults(run=module.run)
-    chosen = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    chosen = command_line().parse_args(arguments)
     code: int = chosen.run(chosen)
     return code
 

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """0 with a bundle that a client accepts; 1 if there is none, or one that clients refuse (it is not written)."""
     try:
-        fetched = _fetched(Options.from_env())
+        fetched = served(Options.from_env())
         parse_bundle(fetched.body)
         for name, value in fetched.headers.items():
             print(f"{name}: {value}", file=sys.stderr)  # noqa: T201
@@ -36,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _fetched(options: Options) -> Fetched:
+def served(options: Options) -> Fetched:
+    """What the console of the settings serves now. Raises PolicyError."""
     if not options.console_url:
         raise Misconfigured("Set POLICY_CONSOLE_URL and POLICY_SERVICE_KEY.")
     source = open_source(options.console_url, options.service_key)

@@ -9,6 +9,7 @@ import pytest
 from django.core.management import get_commands, load_command_class
 
 from policies.admin import condition_lines
+from policy_client.__main__ import COMMANDS, command_line
 from policy_client.rules import parse_rules
 from policy_client.rules.conditions import SUBJECTS
 
@@ -37,6 +38,12 @@ def test_a_command_in_the_docs_is_one_that_its_parser_takes(line: str) -> None:
     _, name, *arguments = shlex.split(line)
     parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
     parser.parse_args(arguments)
+
+
+def test_every_command_of_the_client_in_the_docs_is_one_that_its_parser_takes() -> None:
+    lines = [line.partition("python -m policy_client ")[2] for line in shell_lines() if "-m policy_client " in line]
+    named = {command_line().parse_args(shlex.split(line)).command for line in lines}
+    assert named == set(COMMANDS)
 
 
 def test_every_make_target_in_the_docs_exists_and_is_listed() -> None:
