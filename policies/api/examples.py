@@ -85,6 +85,17 @@ _DEFAULT: dict[str, Any] = {
             "algorithm": "fixed_window",
         },
         {"kind": "request_guard", "name": "small-bodies", "max_body": 1048576, "content_types": ["application/json"]},
+        {"kind": "deadline", "name": "half-a-minute", "enabled": False},
+    ],
+}
+_SHARED: dict[str, Any] = {
+    **{name: value for name, value in _DEFAULT.items() if name != "service"},
+    "name": "organisation-default",
+    "scope": "organisation",
+    "reason": "what every service has, unless it says otherwise",
+    "rules": [
+        {"kind": "deadline", "name": "half-a-minute", "seconds": 30},
+        {"kind": "request_guard", "name": "no-floods", "max_body": 10485760, "mandatory": True},
     ],
 }
 
@@ -101,7 +112,12 @@ _EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
             "reason": "declared before a policy covers it",
         }
     },
-    "policy.create": {"For endpoints": _POLICY, "Every kind of rule": _EVERY_KIND, "A service default": _DEFAULT},
+    "policy.create": {
+        "For endpoints": _POLICY,
+        "Every kind of rule": _EVERY_KIND,
+        "A service default": _DEFAULT,
+        "A default of every service": _SHARED,
+    },
     "policy.partial_update": {
         "Another limit": {
             "reason": "20 are enough for month end",

@@ -53,20 +53,27 @@ class ExpectedResult(serializers.Serializer[Any]):
     text = _words("expected_text")
 
 
-@extend_schema_field(rules())
+@extend_schema_field(rules(1, MOST_RULES))
 class Rules(serializers.ListField):
     """One rule of any kind after the other."""
 
 
 class PolicyContent(serializers.Serializer[Any]):
     name = serializers.RegexField(f"^{_SLUG}$", help_text="Unique within the service. Example: report-export.")
-    service = serializers.CharField(help_text="The slug of the service; it cannot be changed later.")
+    service = serializers.CharField(
+        allow_null=True,
+        default=None,
+        help_text="The slug of the service, null for a default of every service; it cannot be changed later.",
+    )
     scope = serializers.ChoiceField(
-        choices=PolicyScope.choices, default="endpoint", help_text="`service`: a default for endpoints without a rule."
+        choices=PolicyScope.choices,
+        default="endpoint",
+        help_text="`service`, `organisation`: a default, whose rules hold wherever nothing closer has one of the same "
+        "kind and name.",
     )
     owner = serializers.CharField(help_text="The slug of the team that answers for it.")
     endpoints = serializers.ListField(
-        child=PolicyEndpoint(), max_length=MOST_ENDPOINTS, help_text="Counted together; none for a service default."
+        child=PolicyEndpoint(), max_length=MOST_ENDPOINTS, help_text="Counted together; none for a default."
     )
     rules = Rules(min_length=1, max_length=MOST_RULES, help_text="PATCH replaces the whole list.")
     examples = serializers.ListField(

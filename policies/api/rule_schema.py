@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from policy_client.fields import Spec
 from policy_client.rules import KINDS
-from policy_client.rules.base import Rule
+from policy_client.rules.base import NAME_PATTERN, Rule
 from policy_client.rules.conditions import MAX_VALUE_LENGTH, MAX_VALUES, STATES, SUBJECTS
 from policy_client.rules.parts import NAMED_PARTS
 from policy_client.rules.wording import named_thing
@@ -47,22 +47,33 @@ _CONDITION: dict[str, Any] = {
 }
 
 
-def rules() -> PolymorphicProxySerializer:
-    """A list of rules, told apart by `kind`."""
-    return _rule(many=True)
+_REMOVAL = {
+    "type": "object",
+    "title": "A removed default",
+    "description": "An inherited rule of this kind and name does not hold; a mandatory one still does.",
+    "properties": {
+        "kind": {"type": "string", "enum": list(KINDS)},
+        "name": {"type": "string", "pattern": f"^{NAME_PATTERN}$"},
+        "enabled": {"const": False},
+    },
+    "required": ["kind", "name", "enabled"],
+    "additionalProperties": False,
+}
+
+
+def rules(least: int, most: int) -> dict[str, Any]:
+    """A list of rules as people write them: of any kind, or what removes an inherited one."""
+    written = {"anyOf": [{"$ref": "#/components/schemas/Rule"}, _REMOVAL]}
+    return {"type": "array", "items": written, "minItems": least, "maxItems": most}
 
 
 def rule() -> PolymorphicProxySerializer:
-    """A rule of any kind."""
-    return _rule(many=False)
-
-
-def _rule(*, many: bool) -> PolymorphicProxySerializer:
+    """A rule of any kind, told apart by `kind`."""
     return PolymorphicProxySerializer(
         component_name="Rule",
         serializers={kind: _serializer(rule) for kind, rule in KINDS.items()},
         resource_type_field_name="kind",
-        many=many,
+        many=False,
     )
 
 
@@ -70,6 +81,7 @@ def _serializer(rule: type[Rule]) -> type[serializers.Serializer[Any]]:
     fields: dict[str, Any] = {"kind": serializers.ChoiceField(choices=[rule.kind], help_text=rule.title)}
     fields |= {name: _field(spec) for name, spec in rule.specs().items()}
     fields |= {name: _fixed(spec) for name, spec in rule.fixed().items()}
+    fields |= {name: _field(spec) for name, spec in rule.inheritance().items()}
     return type(f"{rule.__name__}Rule", (serializers.Serializer,), fields | {"__doc__": rule.title + "."})
 
 
