@@ -15,7 +15,7 @@ from django.utils.text import capfirst
 from policies.admin import cells
 from policies.admin.filters import InUseFilter, StateFilter
 from policies.admin.verbs import ReasonField, VerbAdmin, VerbForm, columns
-from policies.lifecycle import catalog
+from policies.lifecycle import access, catalog
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.content import METHODS
 from policies.models import (
@@ -180,7 +180,7 @@ class ServiceAdmin(CatalogAdmin):
 @admin.register(Environment)
 class EnvironmentAdmin(CatalogAdmin):
     list_display = ("name", "slug_code", "live_count", "keys_count", "instances_count", "state")
-    fields = columns("slug", "name", "approvals_required")
+    fields = columns("slug", "name", "approvals_required", "frozen", "promotes_to")
     empty = "No environment yet. Most people have “staging” and “production”."
     next_step = "Next: a service key for each service that runs there."
 
@@ -233,7 +233,8 @@ class EndpointForm(VerbForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "service" in self.fields:
-            self.fields["service"].queryset = Service.objects.filter(archived_at=None)  # type: ignore[attr-defined]
+            mine = access.services_for(self.person, "add_endpoint")
+            self.fields["service"].queryset = mine.filter(archived_at=None)  # type: ignore[attr-defined]
 
 
 class CoveredFilter(StateFilter):

@@ -9,12 +9,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from policies.api.fields import Body, Named, Text, Whole, moment, why
+from policies.api.fields import Body, Flag, Named, Text, Whole, moment, why
 from policies.api.filters import YesNo
 from policies.api.preconditions import etag_of, require_match
 from policies.api.rooms import Room
 from policies.lifecycle import catalog
-from policies.models import Environment, Service, Team
+from policies.models import MOST_APPROVALS, Environment, Service, Team
 
 _SLUG = "Its name in URLs, commands and bundles; it cannot be changed later."
 
@@ -38,7 +38,14 @@ class EnvironmentBody(Body):
     slug = Text(max_length=63, help_text=_SLUG)
     name = Text(max_length=100)
     approvals_required = Whole(
-        min_value=0, default=0, help_text="How many other people must approve a release; only 0 for now."
+        min_value=0,
+        max_value=MOST_APPROVALS,
+        default=0,
+        help_text=f"How many other people must approve a release: 0 to {MOST_APPROVALS}.",
+    )
+    frozen = Flag(default=False, help_text="Whether it refuses all but rollbacks and switches.")
+    promotes_to = Named(
+        Environment, required=False, allow_null=True, default=None, help_text="The slug of where revisions go next."
     )
     reason = why()
 
@@ -61,6 +68,8 @@ class ServiceRow(_Row):
 
 class EnvironmentRow(_Row):
     approvals_required = serializers.IntegerField()
+    frozen = serializers.BooleanField()
+    promotes_to = serializers.CharField(allow_null=True, help_text="The slug of where revisions go next.")
 
 
 class RowFilter(django_filters.FilterSet):
@@ -143,6 +152,6 @@ class Services(Catalogue):
 
 class Environments(Catalogue):
     kind = "environment"
-    queryset = Environment.objects.order_by("slug")
+    queryset = Environment.objects.select_related("promotes_to").order_by("slug")
     bodies = {"create": EnvironmentBody, "update": EnvironmentBody, "partial_update": EnvironmentBody}
     answers = dict.fromkeys(("list", "retrieve", "create", "update", "partial_update"), EnvironmentRow)

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 MOST_APPROVALS = 2
 
@@ -95,6 +95,11 @@ class Environment(Catalogued):
         constraints = [
             models.CheckConstraint(
                 condition=Q(approvals_required__lte=MOST_APPROVALS), name="environment_approvals_in_bounds"
+            ),
+            models.CheckConstraint(
+                condition=Q(promotes_to=None) | ~Q(promotes_to=F("id")),
+                name="environment_promotes_to_another",
+                violation_error_message="An environment does not promote to itself; choose another one.",
             ),
         ]
 

@@ -123,7 +123,7 @@ FAULTS = [
     ("services", {"slug": "web", "name": "Web", "team": "nobody"}, {"team"}),
     ("services", {"slug": "web", "name": "Web", "team": 3}, {"team"}),
     ("services", {"slug": "web", "name": "Web", "team": "team-data", "description": "x" * 501}, {"description"}),
-    ("environments", {"slug": "test", "name": "Test", "approvals_required": 1}, {"approvals_required"}),
+    ("environments", {"slug": "test", "name": "Test", "approvals_required": 3}, {"approvals_required"}),
     ("environments", {"slug": "test", "name": "Test", "approvals_required": 10**30}, {"approvals_required"}),
     ("environments", {"slug": "test", "name": "Test", "approvals_required": "0"}, {"approvals_required"}),
     ("environments", {"slug": "test", "name": "Test", "approvals_required": False}, {"approvals_required"}),

@@ -1,0 +1,111 @@
+"""The way of a release over REST: asked for, approved, held, promoted, with every step in its answer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from policies.models import Environment, Policy
+from tests.api.client import Api
+from tests.api.situations import SITUATIONS
+from tests.policies.factories import Catalogue, change, make_policy, rate_limit
+
+
+@pytest.fixture
+def policy(catalogue: Catalogue) -> Policy:
+    return make_policy()
+
+
+@pytest.fixture
+def guarded(catalogue: Catalogue) -> Environment:
+    catalogue.production.approvals_required = 1
+    catalogue.production.save()
+    return catalogue.production
+
+
+@pytest.fixture
+def bob(api_of: Callable[..., Api]) -> Api:
+    return api_of("bob", "approve_release", "view_release")
+
+
+def wanted(policy: Policy, /, **changes: Any) -> dict[str, Any]:
+    return {"policy": policy.reference, "environment": "production", "mode": "enforce", "reason": "go", **changes}
+
+
+def test_a_request_is_approved_by_another_person_and_goes_live(
+    policy: Policy, guarded: Environment, alice: Api, bob: Api
+) -> None:
+    asked = alice.post("/releases/", wanted(policy))
+    assert (asked.status_code, asked.json()["state"], asked.json()["approvals_missing"]) == (201, "requested", 1)
+    assert (asked.json()["released_by"], asked.json()["bundle_version"]) == (None, 0)
+    path = f"/releases/{asked.json()['id']}"
+    own = alice.post(f"{path}/approve/", {})
+    assert (own.status_code, own.json()["code"]) == (403, "own_change")
+    waiting = alice.post(f"{path}/activate/", {})
+    assert (waiting.status_code, waiting.json()["code"]) == (409, "approval")
+    live = bob.post(f"{path}/approve/", {"comment": "looked at it"}).json()
+    assert (live["state"], live["requested_by"], live["released_by"]) == ("live", "alice", "bob")
+    assert [(one["person"], one["comment"], one["void"]) for one in live["approvals"]] == [
+        ("bob", "looked at it", None)
+    ]
+    assert [gate["name"] for gate in live["gates"]] == ["validation", "base", "approval", "freeze"]
+    assert alice.post(f"{path}/activate/", {}).json()["state"] == "live"
+
+
+def test_a_rejection_needs_a_comment(policy: Policy, guarded: Environment, alice: Api, bob: Api) -> None:
+    path = f"/releases/{alice.post('/releases/', wanted(policy)).json()['id']}"
+    assert set(bob.post(f"{path}/reject/", {}).json()["errors"]) == {"comment"}
+    assert bob.post(f"{path}/reject/", {"comment": "not now"}).json()["state"] == "rejected"
+    late = alice.post(f"{path}/cancel/", {"reason": "late"})
+    assert (late.status_code, late.json()["code"]) == (409, "not_pending")
+
+
+def test_whoever_may_only_approve_asks_for_nothing(policy: Policy, guarded: Environment, bob: Api) -> None:
+    assert bob.post("/releases/", wanted(policy)).status_code == 403
+
+
+def test_base_names_what_must_be_acknowledged(policy: Policy, alice: Api) -> None:
+    alice.post("/releases/", wanted(policy))
+    change(policy, rules=[rate_limit(limit=20)])
+    change(policy, rules=[rate_limit(limit=30)])
+    refused = alice.post("/releases/", wanted(policy))
+    assert (refused.status_code, refused.json()["code"]) == (409, "base")
+    assert "[2]" in refused.json()["detail"]
+    assert alice.post("/releases/", wanted(policy, acknowledge=[2])).status_code == 201
+
+
+def test_a_frozen_environment_answers_409(policy: Policy, alice: Api) -> None:
+    there = alice.get("/environments/production/")
+    frozen = alice.request("PATCH", "/environments/production/", {"frozen": True}, If_Match=there.headers["ETag"])
+    assert frozen.json()["frozen"] is True
+    refused = alice.post("/releases/", wanted(policy))
+    assert (refused.status_code, refused.json()["code"]) == (409, "frozen")
+
+
+def test_a_preview_says_what_comes_back_and_what_does_not(policy: Policy, alice: Api) -> None:
+    alice.post("/releases/", wanted(policy))
+    change(policy, rules=[rate_limit(limit=20)])
+    live = alice.post("/releases/", wanted(policy, acknowledge=[])).json()
+    told = alice.get(f"/releases/{live['id']}/preview/").json()
+    assert (told["possible"], told["revision"]) == (True, 1)
+    assert any(line["sign"] == "+" and "10" in line["text"] for line in told["changed"])
+    assert told["not_restored"] == ["Counters: what callers have used stays used."]
+
+
+def test_a_rollback_sets_a_hold_that_is_lifted_with_a_reason(policy: Policy, alice: Api) -> None:
+    live = alice.post("/releases/", wanted(policy)).json()
+    alice.post(f"/releases/{live['id']}/rollback/", {"reason": "bad"})
+    (hold,) = alice.get(f"/holds/?policy={policy.reference}&open=true").json()["results"]
+    assert (hold["set_by"], hold["lifted_at"]) == ("alice", None)
+    assert set(alice.post(f"/holds/{hold['id']}/lift/", {}).json()["errors"]) == {"reason"}
+    assert alice.post(f"/holds/{hold['id']}/lift/", {"reason": "found"}).json()["lifted_by"] == "alice"
+    assert alice.get("/holds/?open=true").json()["results"] == []
+
+
+@pytest.mark.parametrize("operation", sorted(name for name in SITUATIONS if name.startswith("release.")))
+def test_what_a_stranger_may_not_know_of_is_not_there(operation: str, catalogue: Catalogue, charlie: Api) -> None:
+    verb = operation.partition(".")[2].replace("_", "-")
+    body = {"reason": "x", "comment": "x"}
+    key = "comment" if verb in ("approve", "reject", "review") else "reason"
+    answer = charlie.post(f"/releases/{SITUATIONS[operation]()}/{verb}/", {key: body[key]})
+    assert answer.status_code == 404
