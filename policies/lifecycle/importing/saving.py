@@ -1,5 +1,6 @@
 """The import itself: one transaction for a whole file."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from django.db import transaction
@@ -19,19 +20,29 @@ from policies.models import Endpoint, Policy
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of each entry of a file, in its order, and which policies it does not name."""
+    """What became of each entry of a file, in its order, and which policies it does not name.
+
+    `policies` are as they are now; one that a preview (`dry`) would create is None.
+    """
 
     changes: list[Change]
     left_out: list[LeftOut]
     policies: list[Policy | None]
-    """As they are now; None of those that a preview would create."""
+    dry: bool
+
+    def outcomes(self) -> Iterator[tuple[Change, Policy | None, int]]:
+        """Each change with its policy, and the revision that the file leads to."""
+        for change, policy in zip(self.changes, self.policies, strict=True):
+            there = policies.newest(policy).number if policy else 0
+            comes = self.dry and change.outcome != Outcome.UNCHANGED
+            yield change, policy, there + comes
 
 
 def preview(body: bytes, *, by: Actor) -> Imported:
     """What an import of this file would do. Nothing is written, no number is used up; whoever sees it may ask."""
     file, entries = file_entries.read(body)
     found = plan.make(file, entries, by=by, writes=False)
-    return Imported(found.changes, found.left_out, [change.policy for change in found.changes])
+    return Imported(found.changes, found.left_out, [change.policy for change in found.changes], dry=True)
 
 
 def import_policies(body: bytes, *, by: Actor, reason: str) -> Imported:
@@ -50,7 +61,7 @@ def import_policies(body: bytes, *, by: Actor, reason: str) -> Imported:
         _lock_owners(found)
         _make_way(found)
         saved = [_save(change, by=by, reason=reason) for change in found.changes]
-    return Imported(found.changes, found.left_out, saved)
+    return Imported(found.changes, found.left_out, saved, dry=False)
 
 
 def _lock_owners(found: Plan) -> None:
