@@ -80,7 +80,10 @@ def django_asgi(service: Service) -> Ask:
         address = ""
 
         def _base_scope(self, **request: Any) -> Any:
-            return {**super()._base_scope(**request), "client": [self.address, 5000]}
+            scope = super()._base_scope(**request)
+            # Django's client always sends a cookie header of its own, which would be joined to ours.
+            told = [header for header in scope["headers"] if header != (b"cookie", b"")]
+            return {**scope, "headers": told, "client": [self.address, 5000]}
 
     async def view(request: Any, **parameters: Any) -> HttpResponse:
         await service.turn.arun()

@@ -5,6 +5,7 @@ whose sequence is the same in every version of Python.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any, TypeVar
 
@@ -16,11 +17,19 @@ Rule = dict[str, Any]
 Step = dict[str, Any]
 
 BY = "tests/conformance/generate.py"
-SIZES = {"generated-one-caller": 24, "generated-many-callers": 12, "generated-edits": 16}
+SIZES = {"generated-one-caller": 24, "generated-many-callers": 12, "generated-edits": 16, "generated-overrides": 12}
 GAPS = (0, 0, 0, 0.000001, 0.25, 0.333333, 0.5, 0.999999, 1, 1, 1.000001, 2.5)
 STARTS = ("2026-01-01T00:00:00Z", "2026-01-31T23:59:55Z", "2026-02-28T23:59:57.5Z", "2028-02-29T23:59:50Z")
 ENDPOINT = {"name": "export", "methods": [], "route": "/export"}
 BETA = {"header": "x-beta", "is": "present"}
+CALLERS = (
+    {"user": "user-0"},
+    {"user": "user-1"},
+    {"user": "user-0", "ip": "192.0.2.1"},
+    {"ip": "192.0.2.1"},
+    {"ip": "192.0.2.0/30"},
+    {"ip": "2001:db8::/40"},
+)
 
 
 class Dice:
@@ -150,6 +159,39 @@ def edits(seed: str, rounds: int, calls: int) -> dict[str, Any]:
     return case(seed, STARTS[0], bundles, steps)
 
 
+def overridden(seed: str, rounds: int, calls: int) -> dict[str, Any]:
+    """The same rules under overrides that change from round to round, and that end on their own."""
+    dice = Dice(seed)
+    start = dice.pick(STARTS)
+    whole = policy(
+        random_rules(dice, slow_buckets=True),
+        random_rules(dice, slow_buckets=True, slots=False) if dice.once_in(4) else None,
+    )
+    line = Timeline(dice, callers(3), costs=dice.once_in(4))
+    bundles: dict[str, Any] = {}
+    steps: list[Step] = []
+    for number in range(rounds):
+        name = f"round-{number}"
+        names = [rule["name"] for rule in whole["rules"]]
+        held = [random_override(dice, names, start, 10 * number + each) for each in range(1, dice.upto(4))]
+        bundles[name] = {"policies": [whole], "overrides": held}
+        steps += [line.use(name), *line.steps(calls)]
+    return case(seed, start, bundles, steps)
+
+
+def random_override(dice: Dice, names: Sequence[str], start: str, number: int) -> dict[str, Any]:
+    until = datetime.fromisoformat(start) + timedelta(seconds=dice.pick((2, 5, 10, 900, 90_000)))
+    effect = dice.pick(("block", "exempt", "exempt", "limit", "limit", "limit", "reset", "reset", "reset"))
+    override = {"id": number, "key": dice.pick(CALLERS), "policy": "POL-0001", "effect": effect}
+    if dice.once_in(8):
+        override["policy"] = None
+    if effect != "block" and dice.once_in(2):
+        override["rule"] = dice.pick(names)
+    if effect == "limit":
+        override["limit"] = dice.upto(8)
+    return {**override, "until": until.isoformat().replace("+00:00", "Z")}
+
+
 def edited_bundle(dice: Dice, rules: list[Rule]) -> dict[str, Any]:
     candidate = random_rules(dice, slow_buckets=True, slots=False) if dice.once_in(4) else None
     bundle: dict[str, Any] = {"policies": [] if dice.once_in(8) else [policy(rules, candidate)]}
@@ -273,6 +315,7 @@ def files() -> Iterator[tuple[str, dict[str, Any]]]:
         ("generated-one-caller", "Random limits, and one caller at random moments."),
         ("generated-many-callers", "Random limits, and several callers at random moments."),
         ("generated-edits", "Random changes of the bundle between calls, and back."),
+        ("generated-overrides", "Random overrides of random limits, and several callers."),
     ):
         seeds = [f"{name.removeprefix('generated-')} {number}" for number in range(SIZES[name])]
         yield name, {**whole(about, [random_case(seed) for seed in seeds], seeds)}
@@ -283,6 +326,8 @@ def random_case(seed: str, size: int = 1) -> dict[str, Any]:
     kind = seed.split(maxsplit=1)[0]
     if kind == "edits":
         return edits(seed, 6 * size, 4)
+    if kind == "overrides":
+        return overridden(seed, 4 * size, 6)
     return timeline(seed, 1, 20 * size) if kind == "one-caller" else timeline(seed, 4, 30 * size)
 
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from tests.conformance import overrides
 from tests.conformance.meters import SECOND, Meter, Rule, Standing, identity_of, meter_for, period_around
-from tests.conformance.subjects import SKIPPED, applies, endpoint_of, refusal, subject_of, value_of
+from tests.conformance.subjects import applies, endpoint_of, refusal, subject_of, value_of
 
 NEVER = 10**12
 KEYED = ("rate_limit", "quota", "concurrency_limit")
@@ -27,13 +28,14 @@ class Asking(NamedTuple):
 
 
 class Side(NamedTuple):
-    """The rules of one revision: the enforced one, or the candidate. `place` is where they count, and `lowered`
-    whether the process was told that none of them may deny."""
+    """The rules of one revision: the enforced one, or the candidate. `place` is where they count, `lowered` whether the
+    process was told that none of them may deny, and `overrides` are those that hold for the call."""
 
     reference: str
     rules: list[Rule]
     place: tuple[str, ...]
     lowered: bool
+    overrides: list[overrides.Override]
 
 
 class Asked(NamedTuple):
@@ -67,14 +69,17 @@ class Oracle:
         switched = self._switched(now, reference)
         if switched is not None:
             return switched
+        held = overrides.in_force(self.bundle, call, now)
+        lowered = self._mode != "enforce"
+        if not lowered and any(overrides.blocks(override, entry) for override in held):
+            return _deny("override_block", reference, None, 403, None)
         if entry is None:
             return _allow(reason)
         asking = Asking(now, call, holder)
-        lowered = self._mode != "enforce"
-        decided = self._decide(Side(entry["reference"], entry["rules"], (*place, "enforced"), lowered), asking)
+        decided = self._decide(Side(entry["reference"], entry["rules"], (*place, "enforced"), lowered, held), asking)
         if entry.get("candidate"):
             # It blocks nobody, so there is nothing to lower.
-            beside = Side(entry["reference"], entry["candidate"]["rules"], (*place, "candidate"), False)
+            beside = Side(entry["reference"], entry["candidate"]["rules"], (*place, "candidate"), False, held)
             decided["candidate"] = self._decide(beside, asking)
         return decided
 
@@ -108,7 +113,7 @@ class Oracle:
                 return {**denied, "violated": [guard["name"]], "would_deny": would_deny, "headers": headers}
             if refused is not None:
                 would_deny.append(guard["name"])
-        asked = self._asked(side, asking)
+        asked, exempt = self._asked(side, asking)
         violated = [one for one in asked if one.enforced and not one.standing.passes]
         would_deny += [one.rule["name"] for one in asked if not one.enforced and not one.standing.passes]
         if not violated:
@@ -118,7 +123,8 @@ class Oracle:
         told = {"would_deny": would_deny, "remaining": _remaining(asked, asking.now)}
         headers = _headers(asked, asking.now)
         if not violated:
-            return {**_allow("within_limits", side.reference), **told, "headers": headers}
+            reason = "override_exempt" if exempt and not asked else "within_limits"
+            return {**_allow(reason, side.reference), **told, "headers": headers}
         # What could never pass waits longest; of equals the first.
         longest = max(violated, key=lambda one: one.retry_after() or NEVER)
         status = 503 if longest.rule["kind"] == "concurrency_limit" else 429
@@ -126,22 +132,34 @@ class Oracle:
         names = [one.rule["name"] for one in violated]
         return {**denied, **told, "violated": names, "headers": {**denied["headers"], **headers}}
 
-    def _asked(self, side: Side, asking: Asking) -> list[Asked]:
-        asked = []
+    def _asked(self, side: Side, asking: Asking) -> tuple[list[Asked], bool]:
+        """The limits that a call meets, and whether there are others of which it is exempt."""
+        asked, exempt = [], False
         for rule in side.rules:
             if rule["kind"] not in KEYED or not applies(rule, asking.call):
                 continue
             subject = subject_of(rule, asking.call)
-            if subject is SKIPPED:
+            if not isinstance(subject, tuple):
                 continue
-            key = (side.reference, side.place, identity_of(rule), subject)
-            meter = self._meters.get(key)
-            if meter is None:
-                meter = self._meters[key] = meter_for(rule)
-            cost = asking.call.get("cost") or rule.get("cost", 1)
-            enforced = _enforced(side, rule, asking.call)
-            asked.append(Asked(rule, enforced, meter, cost, meter.look(rule, asking.now, cost)))
-        return asked
+            mine = overrides.concerning(side.overrides, rule, side.reference)
+            if any(overrides.with_effect(mine, "exempt")):
+                exempt = True
+                continue
+            own = [override for override in mine if overrides.alone(override, rule, subject)]
+            for override in list(overrides.with_effect(own, "limit"))[:1]:
+                rule = overrides.limited(rule, override["limit"])  # noqa: PLW2901 - for this call it is another one
+            forgotten = max((override["id"] for override in overrides.with_effect(own, "reset")), default=None)
+            asked.append(self._meet(side, asking, rule, (subject, forgotten)))
+        return asked, exempt
+
+    def _meet(self, side: Side, asking: Asking, rule: Rule, subject: object) -> Asked:
+        key = (side.reference, side.place, identity_of(rule), subject)
+        meter = self._meters.get(key)
+        if meter is None:
+            meter = self._meters[key] = meter_for(rule)
+        cost = asking.call.get("cost") or rule.get("cost", 1)
+        enforced = _enforced(side, rule, asking.call)
+        return Asked(rule, enforced, meter, cost, meter.look(rule, asking.now, cost))
 
 
 def _enforced(side: Side, rule: Rule, call: Mapping[str, Any]) -> bool:

@@ -15,8 +15,14 @@ from tests.conformance.playing import play
 from tests.conformance.services import Ask, Service, ServicePlayer
 from tests.conformance.vectors import FILES, Case, cases
 
-# What is random is about counting, which is the same for all frameworks.
-RANDOM = ("generated-one-caller", "generated-many-callers", "generated-edits")
+# Counting is the same for all frameworks.
+COUNTING = (
+    "generated-one-caller",
+    "generated-many-callers",
+    "generated-edits",
+    "generated-overrides",
+    "overrides-of-limits",
+)
 
 # Second ways of one framework, which differ in how a request is read and how long it lasts.
 SECOND = (django_classes, rest_throttle, fastapi_threads, flask_around)
@@ -27,7 +33,7 @@ def chosen() -> Iterator[object]:
     """Every file with every framework; at once those that could differ, the rest among the slow tests."""
     for framework in FRAMEWORKS:
         for file in FILES:
-            slow = file in RANDOM or (framework in SECOND and file not in ABOUT_REQUESTS)
+            slow = file in COUNTING or (framework in SECOND and file not in ABOUT_REQUESTS)
             marks = [pytest.mark.slow] if slow else []
             yield pytest.param(file, framework, marks=marks, id=f"{file}-{framework.__name__}")
 

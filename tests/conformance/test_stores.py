@@ -84,7 +84,7 @@ def played(case: Case, way: Way) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["one-caller", "many-callers", "edits"])
+@pytest.mark.parametrize("kind", ["one-caller", "many-callers", "edits", "overrides"])
 def test_the_store_decides_as_the_oracle_says_of_many_more(kind: str, way: Way) -> None:
     for number in range(MORE):
         case = Case("made", random_case(f"{kind} more {number}", size=3))
