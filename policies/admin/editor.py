@@ -152,7 +152,7 @@ def _room(sheet: Sheet, rows: Sized, most: int, noun: str) -> bool:
 def _draft(page: Page) -> dict[str, Any]:
     draft = page.sheet.draft()
     if page.policy is not None:  # these two never change, so the page only shows them
-        draft["service"], draft["scope"] = page.policy.service.slug if page.policy.service else "", page.policy.scope
+        draft["service"], draft["scope"] = page.policy.service.slug if page.policy.service else None, page.policy.scope
     return draft
 
 
@@ -186,6 +186,7 @@ def _show(request: HttpRequest, site: AdminSite, page: Page) -> HttpResponse:
         "next_number": newest(policy).number + 1 if policy else 1,
         "kinds": [{"kind": kind, "title": rule.title.lower()} for kind, rule in KINDS.items()],
         "endpoints_needed": not policy or policy.scope == PolicyScope.ENDPOINT,
+        "default_possible": not policy or policy.scope != PolicyScope.ENDPOINT,
         "faults": faults,
         "focus": focus,
     }

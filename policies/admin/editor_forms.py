@@ -51,7 +51,9 @@ class HeadForm(TypedForm):
         autocomplete="off",
         spellcheck="false",
     )
-    service = choice_field("Service", [], help_text="The application whose endpoints it protects.")
+    service = choice_field(
+        "Service", [], help_text="The application whose endpoints it protects; none for a default of every service."
+    )
     owner = choice_field("Owner", [], help_text="The team that answers for it.")
     scope = choice_field("Holds for", PolicyScope.choices, help_text="A default holds wherever no other policy does.")
 

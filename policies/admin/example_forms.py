@@ -148,10 +148,12 @@ def fresh_example(endpoints: list[dict[str, Any]], rules: list[dict[str, Any]]) 
 
 
 def _readable(rule: dict[str, Any]) -> Rule | None:
+    """The rule, if it can be read and holds."""
     try:
-        return parse_rule(rule, strict=True)
+        read = parse_rule(rule, strict=True)
     except Refused:
         return None
+    return read if read.enabled else None
 
 
 def _caller(key: tuple[str, ...]) -> dict[str, Any]:

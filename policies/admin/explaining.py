@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.contrib.admin import AdminSite
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from policies.admin.typed_forms import TypedForm, choice_field, number_field, prose_field, text_field, tick_field
+from policies.lifecycle import access
 from policies.lifecycle.policies import newest
 from policies.models import Environment, Policy, ReleaseState, Service
 from policies.publishing.plans import live_plan
@@ -20,6 +21,7 @@ from policy_client.explain.sample import split_header, split_pair
 from policy_client.explain.values import Answered, ToldRule
 from policy_client.explain.wording import switch_in_words
 
+MOST_TO_CHOOSE = 200
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
@@ -51,15 +53,16 @@ def show(request: HttpRequest, site: AdminSite, policy: Policy) -> HttpResponse:
     """The form; with `?path=…` also what it comes to."""
     if request.method not in ("GET", "HEAD"):
         return HttpResponseNotAllowed(["GET"])
-    if policy.service is None:
-        raise Http404("A default of every service is explained at the policies of one.")
     environments = list(Environment.objects.filter(archived_at=None).order_by("slug"))
     asked = "path" in request.GET
     form = RequestForm(request.GET if asked else _first(policy), environments)
-    told = _explained(form, policy.service, environments) if asked else None
+    if policy.service is None:
+        form.fields = {"service": _services(request.user), **form.fields}
+    service = policy.service or (_service(form, request.user) if asked else None)
+    told = _explained(form, service, environments) if service and asked else None
     context = {
         **site.each_context(request),
-        "title": f"Explain a request to {policy.service.name}",
+        "title": f"Explain a request to {service.name if service else 'a service'}",
         "policy": policy,
         "form": form,
         **(shown(told) if told else {}),
@@ -76,6 +79,23 @@ def _first(policy: Policy) -> dict[str, str]:
         return {**typed, "method": "GET", "path": "/"}
     methods = endpoints[0]["methods"] or ["GET"]
     return {**typed, "method": methods[0], "path": re.sub(r"\{[^}]*\}", "1", endpoints[0]["route"])}
+
+
+def _services(user: Any) -> Any:
+    """For a default of every service: of which one the request is."""
+    seen = access.visible_services(user).filter(archived_at=None).order_by("name", "slug")
+    if seen.count() > MOST_TO_CHOOSE:
+        return text_field("Service", help_text="Its slug, such as reports.", size="20")
+    return choice_field("Service", [("", "choose …"), *seen.values_list("slug", "name")])
+
+
+def _service(form: RequestForm, user: Any) -> Service | None:
+    slug = str(form.typed()["service"] or "").strip()
+    seen = access.visible_services(user).filter(archived_at=None)
+    service = None if "\0" in slug else seen.filter(slug=slug).first()
+    if service is None:
+        form.tell("service", "Choose a service.")
+    return service
 
 
 def _explained(form: RequestForm, service: Service, environments: list[Environment]) -> Explanation | None:

@@ -144,8 +144,12 @@ def _switches(environment: Environment, now: datetime) -> list[Switch]:
 
 
 def _endpoints_without_policy(environment: Environment) -> Any:
-    """Declared endpoints for which nothing is live here: no policy of their own, and no default of their service."""
+    """Declared endpoints for which nothing is live here: no policy of their own, and no default of their service or,
+    once it has reached all of them, of every service.
+    """
     live = Release.objects.filter(environment=environment, state=ReleaseState.LIVE, revision__isnull=False)
+    if live.filter(policy__scope=PolicyScope.ORGANISATION, role=Role.ENFORCED, rollout=100).exists():
+        return Endpoint.objects.none()
     defaults = live.filter(policy__scope=PolicyScope.SERVICE).values("policy__service_id")
     return (
         Endpoint.objects.filter(service__archived_at=None)

@@ -34,7 +34,7 @@ class PolicyAdmin(OnlyOffered):
     list_display = (
         "reference_shown",
         "name_shown",
-        "service",
+        "service_shown",
         "owner_shown",
         "scope_shown",
         "live_shown",
@@ -64,9 +64,13 @@ class PolicyAdmin(OnlyOffered):
     def owner_shown(self, policy: Policy) -> str:
         return newest(policy).owner.name
 
+    @admin.display(description="Service", ordering="service")
+    def service_shown(self, policy: Policy) -> str:
+        return policy.service.name if policy.service else "every service"
+
     @admin.display(description="Holds for", ordering="scope")
     def scope_shown(self, policy: Policy) -> str:
-        return "service default" if policy.scope == PolicyScope.SERVICE else "endpoints"
+        return "endpoints" if policy.scope == PolicyScope.ENDPOINT else "default"
 
     @admin.display(description="Live")
     def live_shown(self, policy: Policy) -> SafeString:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Count, Q
 
 from policies.admin import traffic
 from policies.lifecycle import going_back
 from policies.lifecycle.going_back import Fallback
 from policies.models import Environment, Instance, Policy, PolicyScope, Release, ReleaseState, Role, Switch
-from policies.publishing import bundles, versions
+from policies.publishing import bundles, versions, waves
 from policy_client.rules import parse_rule
 
 
@@ -29,11 +29,14 @@ class RuleInForce:
 
 @dataclass(frozen=True, slots=True)
 class Instances:
-    """Live processes of the service there, and how many of them run the newest bundle."""
+    """Live processes of the service there, and how many of them run the newest bundle; of a default of every service,
+    those of all services, and how many run a bundle (`or_newer`) that has what was said last for all of them.
+    """
 
     live: int
     current: int
     version: int
+    or_newer: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,28 +99,30 @@ def open_switches(policy: Policy, now: datetime) -> list[Switch]:
     found = (
         Switch.objects.filter(cleared_at=None)
         .filter(Q(until=None) | Q(until__gt=now))
-        .filter(Q(policy=policy) | Q(service=policy.service) | Q(policy=None, service=None))
-        .select_related("environment", "policy", "service")
+        .filter(Q(policy=policy) | Q(policy=None) & (Q(service=policy.service) | Q(service=None)))
+        .select_related("environment", "policy__service", "service")
     )
     return sorted(found, key=lambda switch: (switch.policy_id is None, switch.service_id is None, switch.pk))
 
 
 def _live(policy: Policy) -> defaultdict[int, list[Release]]:
-    """What is live by environment (its id): of the policy, and of its service's default."""
+    """What is live by environment (its id): of the policy, and of the defaults that its endpoints inherit."""
     found: defaultdict[int, list[Release]] = defaultdict(list)
-    live = Release.objects.filter(
-        Q(policy=policy) | Q(policy__scope=PolicyScope.SERVICE),
-        policy__service=policy.service,
-        role=Role.ENFORCED,
-        state=ReleaseState.LIVE,
-    )
+    inherited = Q(policy__scope=PolicyScope.ORGANISATION)
+    if policy.service is not None:
+        inherited |= Q(policy__scope=PolicyScope.SERVICE, policy__service=policy.service)
+    live = Release.objects.filter(Q(policy=policy) | inherited, role=Role.ENFORCED, state=ReleaseState.LIVE)
     for release in live.select_related("revision", "environment", "policy__service", "restores"):
-        found[release.environment_id].append(release)
+        holds: Release | None = release
+        if release.policy_id != policy.pk and release.policy.service is None and policy.service is not None:
+            holds = waves.holding(release, policy.service.slug)
+        if holds is not None:
+            found[release.environment_id].append(holds)
     return found
 
 
 def _rules(policy: Policy, holding: list[Release]) -> tuple[list[RuleInForce], bool]:
-    """The rules that hold for its endpoints there; True if all of them come from the service's default."""
+    """The rules that hold for its endpoints there; True if all of them come from a default."""
     entries = bundles.entries_of([release for release in holding if release.revision is not None])
     own = next((entry for entry in entries if entry["reference"] == policy.reference), None)
     default = next((entry for entry in entries if entry["scope"] == PolicyScope.SERVICE), None)
@@ -130,6 +135,7 @@ def _rules(policy: Policy, holding: list[Release]) -> tuple[list[RuleInForce], b
 def _rule(policy: Policy, wire: dict[str, Any]) -> RuleInForce:
     rule, source = parse_rule(wire), wire["source"]
     inherited = source["policy"] != policy.reference
+    whose = "default of every service" if source["scope"] == PolicyScope.ORGANISATION else "service default"
     return RuleInForce(
         name=rule.name,
         title=rule.title.lower(),
@@ -146,9 +152,9 @@ def _rule(policy: Policy, wire: dict[str, Any]) -> RuleInForce:
 
 def _instances(policy: Policy, environment: Environment, now: datetime) -> Instances:
     version = versions.current(policy.service, environment).number
-    running = list(
-        Instance.objects.live(now)
-        .filter(service=policy.service, environment=environment)
-        .values_list("active_version", flat=True)
-    )
-    return Instances(len(running), sum(active == version for active in running), version)
+    running = Instance.objects.live(now).filter(environment=environment)
+    if policy.service is None:
+        counted = running.aggregate(live=Count("pk"), current=Count("pk", filter=Q(active_version__gte=version)))
+        return Instances(counted["live"], counted["current"], version, or_newer=True)
+    active = list(running.filter(service=policy.service).values_list("active_version", flat=True))
+    return Instances(len(active), active.count(version), version)

@@ -1,7 +1,8 @@
 """The form row of a rule, made from what its kind declares: a new kind of rule needs nothing here."""
 
+import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -24,11 +25,21 @@ from policies.admin.typed_forms import (
     typed_length,
 )
 from policy_client.errors import Refused
-from policy_client.fields import Spec
-from policy_client.rules import KINDS, parse_rule
+from policy_client.fields import Spec, wire
+from policy_client.rules import KINDS, parse_rule, parse_written
 
 LONG_TEXT = 200
 NUMBERS = ("integer", "number")
+STANDING = {
+    "off": tick_field(
+        "Switched off",
+        help_text="Neither this rule nor an inherited one of its kind and name holds, mandatory ones aside.",
+    ),
+    "mandatory": tick_field(
+        "Mandatory", help_text="Only in a default: no other policy can replace or remove it; it holds beside theirs."
+    ),
+}
+"""How a rule stands to those of the same name elsewhere: two ticks below its other fields."""
 
 
 class RuleForm(TypedForm):
@@ -48,6 +59,7 @@ class RuleForm(TypedForm):
     def tell(self, field: str, message: str) -> None:
         """A message about the whole rule names its fields as the page does, not as JSON does, and one about a condition
         repeats its line."""
+        field = "off" if field == "enabled" else field
         path = field.split(".")
         if path[0] == "when" and len(path) > 1:
             field, message = "when", _about_line(str(self.typed()["when"] or ""), int(path[1]), message)
@@ -58,12 +70,24 @@ class RuleForm(TypedForm):
 
     def draft(self) -> dict[str, Any]:
         """The rule as a draft has it; empty fields are left out, so that defaults and "required" apply."""
-        return {"kind": self.kind, **read_typed(self.kind, self.typed())}
+        typed = self.typed()
+        draft = {"kind": self.kind, **read_typed(self.kind, typed)}
+        if _ticked(typed["mandatory"]):
+            draft["mandatory"] = True
+        if not _ticked(typed["off"]):
+            return draft
+        if _says_nothing(draft):
+            draft = {"kind": self.kind, "name": draft.get("name", "")}
+        return {**draft, "enabled": False}
+
+    def groups(self) -> Iterator[list[forms.BoundField]]:
+        """The fields of what the rule does; how it stands to others is shown apart."""
+        return (group for group in super().groups() if group[0].name not in STANDING)
 
     def sentence(self) -> str:
         """What the rule would do, in plain words; nothing while it cannot be read."""
         try:
-            return parse_rule(self.draft(), strict=True).sentence()
+            return parse_written(self.draft(), strict=True).sentence()
         except Refused:
             return ""
 
@@ -74,6 +98,7 @@ def rule_form(kind: str) -> type[RuleForm]:
     fields: dict[str, Any] = {}
     for name, spec in KINDS[kind].specs().items():
         fields.update(_fields(name, spec))
+    fields.update(copy.deepcopy(STANDING))
     hidden = forms.CharField(required=False, widget=forms.HiddenInput)
     return type(f"{KINDS[kind].__name__}Form", (RuleForm,), {"kind": kind, **fields, "kind_of_rule": hidden})
 
@@ -89,7 +114,7 @@ def typed_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
     for name, spec in KINDS[kind].specs().items():
         value = None if _follows(rule, name, spec) else rule.get(name, None if spec.required else spec.default)
         typed.update(_typed(name, spec, value))
-    return typed
+    return {**typed, "off": not rule.get("enabled", True), "mandatory": bool(rule.get("mandatory"))}
 
 
 def read_typed(kind: str, typed: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,12 +183,26 @@ def _read(name: str, spec: Spec, typed: Mapping[str, Any]) -> Any:
             return "" if length is None and typed[name] == OTHER and not spec.required else length
         return read_integer(raw) if spec.type == "integer" else read_number(raw)
     if spec.type == "boolean":
-        return raw in (True, "on", "true")
+        return _ticked(raw)
     if spec.type == "list":
         return [item for item in re.split(r"[,\s]+", str(raw or "")) if item]
     if spec.type == "conditions":
         return [_condition(line) for line in condition_lines.split(str(raw or ""))]
     return str(raw).strip() or None if raw is not None else None
+
+
+def _ticked(raw: object) -> bool:
+    return raw in (True, "on", "true")
+
+
+def _says_nothing(draft: Mapping[str, Any]) -> bool:
+    """Whether no field but the name was filled: kind and name are enough for what only takes a default away."""
+    if draft.get("mandatory"):
+        return False
+    specs = {name: spec for name, spec in KINDS[draft["kind"]].specs().items() if name != "name"}
+    return all(
+        name not in draft or (not spec.required and draft[name] == wire(spec.default)) for name, spec in specs.items()
+    )
 
 
 def _lengths(spec: Spec) -> tuple[tuple[int, str], ...]:

@@ -43,7 +43,7 @@ class Sheet:
     def of(cls, content: Mapping[str, Any]) -> "Sheet":
         """The sheet on which a content stands; the reason is never filled in."""
         rules = [typed_rule(rule) for rule in content["rules"]]
-        head = {name: content.get(name, "") for name in ("name", "service", "owner", "scope")}
+        head = {name: content.get(name) or "" for name in ("name", "service", "owner", "scope")}
         close = {"rollback_note": content.get("rollback_note", ""), "reason": ""}
         return cls(
             head=bound(HeadForm, head, "policy"),
@@ -97,7 +97,9 @@ class Sheet:
 
     def draft(self) -> dict[str, Any]:
         """What the verbs are asked to save. Rows of endpoints and examples in which nothing was typed do not count."""
-        head = {name: str(value or "").strip() for name, value in self.head.typed().items()}
+        head: dict[str, Any] = {name: str(value or "").strip() for name, value in self.head.typed().items()}
+        if head["scope"] == PolicyScope.ORGANISATION:
+            head["service"] = None  # whatever is chosen there: it is for every service
         return {
             **head,
             "endpoints": [row.draft() for row in self._filled(self.endpoints)],

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
+from policies.lifecycle import reach
 from policies.models import Environment, Policy, Role, RuleCount
 
 STEP = timedelta(minutes=5)
@@ -103,7 +104,8 @@ def of_policy(policy: Policy, now: datetime, *, role: Role = Role.ENFORCED) -> d
     """
     rows = (
         RuleCount.objects.last_hour(now)
-        .filter(policy=policy.reference, rule="", role=role, service=policy.service)
+        .filter(policy=policy.reference, rule="", role=role)
+        .filter(Q() if policy.service is None else Q(service=policy.service))
         .values_list("environment_id", "minute")
         .annotate(Sum("allowed"), Sum("denied"), Sum("would_deny"))
         .order_by()
