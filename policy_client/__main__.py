@@ -6,11 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from policy_client.check import command as check
 from policy_client.commands import fetch, status, test
 from policy_client.explain import command as explain
 from policy_client.replay import command as replay
 
-COMMANDS = {"explain": explain, "fetch": fetch, "replay": replay, "status": status, "test": test}
+COMMANDS = {"check": check, "explain": explain, "fetch": fetch, "replay": replay, "status": status, "test": test}
 
 
 def command_line() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -31,7 +31,10 @@ class WireError(PolicyError):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer read whole: `headers` with lower-case names, `body` decoded from nothing (no content-encoding)."""
+    """An answer read whole: `headers` with lower-case names, repeated ones joined by commas.
+
+    `body` is decoded from nothing (no content-encoding).
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -84,7 +87,7 @@ class Wire:
             response = connection.getresponse()
             reply = Reply(
                 status=response.status,
-                headers={name.lower(): value for name, value in response.getheaders()},
+                headers=_joined(response.getheaders()),
                 body=self._read(response, max_bytes, until),
             )
             finished = not response.will_close
@@ -171,6 +174,15 @@ class Wire:
 
 class _ConnectionGone(Exception):
     """The peer closed before it answered."""
+
+
+def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """RFC 9110, section 5.3: fields of one name are one list."""
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        before = joined.get(name.lower())
+        joined[name.lower()] = value if before is None else f"{before}, {value}"
+    return joined
 
 
 def _proxy_authorization(proxy: SplitResult) -> dict[str, str]:
