@@ -12,7 +12,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from policies.admin import editor, explaining, policy_page, releases
+from policies.admin import editor, explaining, policy_page, release_asking, releases
 from policies.admin.policy_filters import (
     ArchivedFilter,
     LiveFilter,
@@ -22,7 +22,7 @@ from policies.admin.policy_filters import (
     ServiceFilter,
 )
 from policies.admin.verbs import act_page
-from policies.lifecycle import difference
+from policies.lifecycle import difference, reach
 from policies.lifecycle.policies import archive_policy, newest
 from policies.models import Mode, Policy, PolicyScope, Release, ReleaseState, Revision, Role
 
@@ -134,20 +134,20 @@ class PolicyAdmin(OnlyOffered):
         """Our editor, in the place of the stock form; who may only look is shown the page."""
         if object_id is None:
             if not self.has_add_permission(request):
-                raise PermissionDenied("You may not create policies; an administrator can grant “policies.add_policy”.")
+                raise PermissionDenied("You may not create policies; an administrator can give you the role editor.")
             return editor.edit(request, self.admin_site, None)
         policy = self._policy(request, policy_page.read_pk(object_id))
         if not self.has_change_permission(request, policy) and request.method == "GET":
             return HttpResponseRedirect(policy_page.page_url(policy))
         if not self.has_change_permission(request, policy):
-            raise PermissionDenied("You may not change policies; an administrator can grant “policies.change_policy”.")
+            raise PermissionDenied("You may not change policies; an administrator can give you the role editor.")
         return editor.edit(request, self.admin_site, policy)
 
     def page(self, request: HttpRequest, number: int) -> HttpResponse:
         return policy_page.show(request, self.admin_site, self._policy(request, number))
 
     def release(self, request: HttpRequest, number: int) -> HttpResponse:
-        return releases.release(request, self.admin_site, self._policy(request, number))
+        return release_asking.release(request, self.admin_site, self._policy(request, number))
 
     def roll_back(self, request: HttpRequest, number: int) -> HttpResponse:
         return policy_page.roll_back(request, self.admin_site, self._policy(request, number))
@@ -169,7 +169,7 @@ class PolicyAdmin(OnlyOffered):
         """A policy is archived, never deleted."""
         policy = self._policy(request, policy_page.read_pk(object_id))
         if not self.has_delete_permission(request, policy):
-            raise PermissionDenied("You may not archive policies; an administrator can grant “policies.delete_policy”.")
+            raise PermissionDenied("You may not archive policies; an administrator can give you the role editor.")
         if policy.archived_at is not None and request.method != "POST":
             return HttpResponseRedirect(policy_page.page_url(policy))
         return act_page(
@@ -207,8 +207,9 @@ class PolicyAdmin(OnlyOffered):
 
     def _policy(self, request: HttpRequest, number: int) -> Policy:
         if not self.has_view_permission(request):
-            raise PermissionDenied("You may not see policies; an administrator can grant “policies.view_policy”.")
-        policy = Policy.objects.select_related("service", "head__owner", "head__parent").filter(pk=number).first()
+            raise PermissionDenied("You may not see policies; an administrator can give you a role.")
+        rows = reach.within(Policy.objects.select_related("service", "head__owner", "head__parent"), request.user)
+        policy = rows.filter(pk=number).first()
         if policy is None:
             raise Http404("There is no such policy.")
         return policy

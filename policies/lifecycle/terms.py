@@ -1,6 +1,7 @@
 """The terms of a release: how, when and for how many a revision goes live. They never change after the request."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -188,3 +189,19 @@ def _faults_in_time(
     if expires_at - begins <= timedelta(seconds=sum(step.hold for step in steps)):
         return {"expires_at": ["Must be later than the last step."]}
     return {}
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_WRITTEN_STEP = re.compile(r"([0-9]{1,3})\s*%?(?:\s*(?::|for)\s*([0-9]{1,7})\s*([smhd]))?", re.ASCII)
+
+
+def read_steps(text: str) -> tuple[Step, ...]:
+    """Steps as people write them: `5:1h, 25:1d, 100`, a share in percent and how long it is held. Raises `Invalid`."""
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        written = _WRITTEN_STEP.fullmatch(part)
+        if written is None:
+            raise Invalid({"steps": [f"“{part:.30}” is no step; write them like 5:1h, 25:1d, 100 (s, m, h or d)."]})
+        share, count, unit = written.groups()
+        found.append(Step(int(share), int(count) * _UNITS[unit] if count else 0))
+    return tuple(found)
