@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 import structlog
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError
 from django.utils import timezone
 
 from policies.jobs.alone import alone
@@ -54,8 +54,6 @@ def run(job: Job, now: datetime | None = None, *, only_if_due: bool = False) -> 
         log.exception("job_failed", job=job.name)
         _note_failure(job, row, error, now)
         return Ran(job.name, Outcome.FAILED)
-    finally:
-        close_old_connections()
     if acted:
         log.info("job_acted", job=job.name, acted=acted, does=job.does)
     return Ran(job.name, Outcome.DONE, acted)

@@ -6,18 +6,13 @@ Verbs call these in their transaction, before the audit event; a job sends what 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db.models import Q
 
-from policies.lifecycle import outbox
-from policies.lifecycle.actor import Actor
-from policies.lifecycle.refusals import Forbidden
-from policies.models import Environment, GrantRole, Override, Policy, Release
-
-APPROVING = (GrantRole.APPROVER, GrantRole.ADMIN)
+from policies.lifecycle import access, outbox
+from policies.models import Environment, Override, Policy, Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +149,13 @@ def approvers(policy: Policy, environment: Environment, *, but: Iterable[str] = 
     """Addresses of those who may approve a release of the policy into the environment, some people left out."""
     here = Q(grants__service=None) | Q(grants__service=policy.service_id)
     here &= Q(grants__environment=None) | Q(grants__environment=environment)
-    granted = Q(is_superuser=True) | (Q(grants__role__in=APPROVING) & here)
+    granted = Q(is_superuser=True) | (Q(grants__role__in=access.roles_with("approve_release")) & here)
     known = get_user_model().objects.filter(granted, is_active=True).exclude(email="").distinct().order_by("pk")
-    return [user.email for user in known.exclude(username__in=but) if _may_approve(user, policy, environment)]
+    return [
+        user.email
+        for user in known.exclude(username__in=but)
+        if access.may(user, "approve_release", service=policy.service, environment=environment)
+    ]
 
 
 def what(release: Release) -> str:
@@ -175,15 +174,6 @@ def policy_path(policy: Policy) -> str:
 def address(path: str) -> str:
     """Where a page of this console is (CONSOLE_URL); without it, the path says at least which page."""
     return f"{getattr(settings, 'CONSOLE_URL', '')}{path}"
-
-
-def _may_approve(user: Any, policy: Policy, environment: Environment) -> bool:
-    try:
-        asked = Actor(name=user.get_username(), door="job", user=user)
-        asked.require("approve_release", service=policy.service, environment=environment)
-    except Forbidden:
-        return False
-    return True
 
 
 def _addresses_of(names: Iterable[str]) -> list[str]:

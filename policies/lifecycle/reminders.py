@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from policies.lifecycle import notices, outbox
 from policies.lifecycle.notices import Letter
-from policies.models import ApiToken, Override, Policy, Release, Role, ServiceKey
+from policies.models import ApiToken, Override, OverrideEffect, Policy, Release, Role, ServiceKey
 
 DAY = timedelta(days=1)
 OVERRIDE_ENDS_WITHIN = DAY
@@ -57,7 +57,8 @@ def _reviews(now: datetime) -> Iterator[Told]:
 
 def _overrides(now: datetime) -> Iterator[Told]:
     ending = Override.objects.filter(ended_at=None, until__gt=now, until__lte=now + OVERRIDE_ENDS_WITHIN)
-    for override in ending.select_related("policy__head__owner", "environment").order_by("pk"):
+    exceptions = ending.exclude(effect=OverrideEffect.RESET).select_related("policy__head__owner", "environment")
+    for override in exceptions.order_by("pk"):
         yield (
             Letter(
                 about=f"{override.label}:ends:{override.until:%Y-%m-%dT%H:%M}",

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from django.core.management.base import BaseCommand, CommandError
+from django.db import close_old_connections
 
 from policies.jobs.registry import JOBS
 from policies.jobs.runs import Outcome, Ran, run
@@ -23,8 +24,17 @@ class Stop:
     def __init__(self) -> None:
         self.asked = False
         self._bell, self._rope = os.pipe()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Stop":
+        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self._bell)
+        os.close(self._rope)
 
     def wait(self, seconds: float) -> None:
         """Until then, or until it is asked."""
@@ -51,19 +61,26 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if not 0.1 <= options["interval"] <= 3600:
             raise CommandError("--interval must be between 0.1 and 3600 seconds.")
-        stop = Stop()
-        if options["once"]:
-            ran = self._round(stop, only_if_due=False)
-            for one in ran:
-                self.stdout.write(f"{one.job}: {_told(one)}")
-            if any(one.outcome == Outcome.FAILED for one in ran):
-                sys.exit(1)
-            return
-        log.info("jobs_started", interval=options["interval"], jobs=[job.name for job in JOBS])
+        with Stop() as stop:
+            if options["once"]:
+                self._once(stop)
+            else:
+                self._again_and_again(stop, options["interval"])
+
+    def _once(self, stop: Stop) -> None:
+        ran = self._round(stop, only_if_due=False)
+        for one in ran:
+            self.stdout.write(f"{one.job}: {_told(one)}")
+        if any(one.outcome == Outcome.FAILED for one in ran):
+            sys.exit(1)
+
+    def _again_and_again(self, stop: Stop, interval: float) -> None:
+        log.info("jobs_started", interval=interval, jobs=[job.name for job in JOBS])
         while not stop.asked:
             self._round(stop, only_if_due=True)
+            close_old_connections()  # a broken one would be used again for ever
             if not stop.asked:
-                stop.wait(options["interval"])
+                stop.wait(interval)
         log.info("jobs_stopped")
 
     def _round(self, stop: Stop, *, only_if_due: bool) -> list[Ran]:
