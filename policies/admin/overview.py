@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.admin import AdminSite
@@ -13,6 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from policies.admin import traffic
+from policies.admin.override_words import pill
+from policies.lifecycle import reach
 from policies.models import (
     Endpoint,
     Environment,
@@ -27,8 +29,10 @@ from policies.models import (
     Switch,
     Team,
 )
+from policies.publishing.overrides import open_at
 
 SHOWN = 10
+SOON = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ def overview(request: HttpRequest, site: AdminSite) -> HttpResponse:
     }
     if environment is not None and context["may_see"]:
         context |= _facts(environment, now)
+        context["ending"] = _ending_overrides(environment, user, now)
     return TemplateResponse(request, "policies/overview.html", context)
 
 
@@ -141,6 +146,12 @@ def _switches(environment: Environment, now: datetime) -> list[Switch]:
         .select_related("policy", "service", "environment")
     )
     return list(found.order_by("-set_at")[:SHOWN])
+
+
+def _ending_overrides(environment: Environment, user: Any, now: datetime) -> list[dict[str, Any]]:
+    """Exceptions for single callers that end within a day."""
+    ending = reach.within(open_at(now).filter(environment=environment, until__lte=now + SOON), user)
+    return [{"row": row, "pill": pill(row)} for row in ending.select_related("policy").order_by("until", "pk")[:SHOWN]]
 
 
 def _endpoints_without_policy(environment: Environment) -> Any:

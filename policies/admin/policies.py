@@ -119,6 +119,11 @@ class PolicyAdmin(OnlyOffered):
             path("<int:number>/rollback/", wrap(self.roll_back), name="policies_policy_rollback"),
             path("<int:number>/switch/", wrap(self.set_switch), name="policies_policy_switch"),
             path("<int:number>/switch/<int:switch>/clear/", wrap(self.clear_switch), name="policies_policy_clear"),
+            path(
+                "<int:number>/override/<int:override>/end/",
+                wrap(self.end_override),
+                name="policies_policy_end_override",
+            ),
             path("<int:number>/explain/", wrap(self.explain), name="policies_policy_explain"),
             path("<int:number>/difference/", wrap(self.difference), name="policies_policy_difference"),
             *super().get_urls(),
@@ -157,6 +162,9 @@ class PolicyAdmin(OnlyOffered):
 
     def clear_switch(self, request: HttpRequest, number: int, switch: int) -> HttpResponse:
         return policy_page.clear_switch(request, self.admin_site, self._policy(request, number), switch)
+
+    def end_override(self, request: HttpRequest, number: int, override: int) -> HttpResponse:
+        return policy_page.end_override(request, self.admin_site, self._policy(request, number), override)
 
     def explain(self, request: HttpRequest, number: int) -> HttpResponse:
         return explaining.show(request, self.admin_site, self._policy(request, number))

@@ -12,10 +12,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from policies.admin import policy_facts, story
+from policies.admin import policy_facts, policy_overrides, story
 from policies.admin.door import actor
 from policies.admin.typed_forms import read_integer
-from policies.lifecycle import difference, going_back, switches
+from policies.lifecycle import difference, going_back, overrides, switches
 from policies.lifecycle.policies import newest
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
 from policies.models import Effect, Environment, Policy, Release, ReleaseState
@@ -59,6 +59,7 @@ def show(request: HttpRequest, site: AdminSite, policy: Policy, refused: Refused
         "open_switches": [
             {"switch": switch, "act": f"clear-{switch.pk}"} for switch in policy_facts.open_switches(policy, now)
         ],
+        "overrides": policy_overrides.section(policy, user, now),
         "watch": _span(head.expected_window),
         "changed": difference.changed_only(difference.to_parent(head)) if head.parent_id else [],
         "story": story.of_policy(policy),
@@ -121,7 +122,7 @@ def set_switch(request: HttpRequest, site: AdminSite, policy: Policy) -> HttpRes
         return _refuse(request, site, policy, refusal, "switch")
     where = switch.environment.slug if switch.environment else "all environments"
     does = "blocks every call" if switch.effect == Effect.BLOCK else "lets every call through"
-    if _is_live(policy, switch.environment):
+    if is_live(policy, switch.environment):
         messages.success(request, f"The switch is on: it {does} in {where}. Services follow with their next poll.")
     else:
         text = f"The switch is on, but it does nothing yet: {policy.reference} is not live in {where}."
@@ -144,13 +145,28 @@ def clear_switch(request: HttpRequest, site: AdminSite, policy: Policy, number: 
     return HttpResponseRedirect(page_url(policy))
 
 
+def end_override(request: HttpRequest, site: AdminSite, policy: Policy, number: int) -> HttpResponse:
+    """End an exception for one caller."""
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    override = policy.overrides.select_related("policy__service", "environment").filter(pk=number).first()
+    if override is None:
+        raise Http404("This policy has no such override.")
+    try:
+        overrides.end_override(override, by=actor(request), reason=request.POST.get("reason", ""))
+    except Refusal as refusal:
+        return _refuse(request, site, policy, refusal, f"end-{override.pk}")
+    messages.success(request, f"The {override.effect} is ended. Services follow with their next poll.")
+    return HttpResponseRedirect(f"{page_url(policy)}#overrides")
+
+
 def _span(seconds: int) -> str:
     """1 day, 36 hours."""
     words = duration(seconds)
     return words if words[0].isdecimal() else f"1 {words}"
 
 
-def _is_live(policy: Policy, environment: Environment | None) -> bool:
+def is_live(policy: Policy, environment: Environment | None) -> bool:
     """Whether services know the policy in this environment (None: in any), so that a switch on it has an effect."""
     live = policy.releases.filter(state=ReleaseState.LIVE, revision__isnull=False)
     return (live.filter(environment=environment) if environment else live).exists()

@@ -28,6 +28,7 @@ NAVIGATION: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("Policies", "policies.policy"),
             Place("Releases", "policies.release"),
             Place("Switches", "policies.switch"),
+            Place("Overrides", "policies.override"),
             Place("Audit", "policies.auditevent"),
         ),
     ),

@@ -48,6 +48,7 @@ def _words(event: AuditEvent, before: dict[str, Any], after: dict[str, Any]) -> 
     mode = _how(after)
     anew = ", all counters anew" if after.get("on_change") == OnChange.RESET else ""
     back = f"back to r{revision}, {mode}" if revision else "no longer live"
+    caller = " and ".join(f"{part} {value}" for part, value in (after or before).get("key", {}).items())
     words = {
         "policy.create": "created, r1",
         "policy.change": f"r{revision} saved",
@@ -55,6 +56,8 @@ def _words(event: AuditEvent, before: dict[str, Any], after: dict[str, Any]) -> 
         "release.live": f"r{revision} {mode} {where}{anew}",
         "release.rollback": f"r{before.get('revision')} rolled back {where}: {back}",
         "switch.set": f"switch “{effect}” set {where}",
+        "override.set": f"{effect} of {caller} set {where}",
+        "override.end": f"{before.get('effect')} of {caller} ended {where}",
         "switch.clear": f"switch “{effect}” cleared {where}",
     }
     return words.get(event.verb, event.verb)

@@ -57,7 +57,15 @@ def _named(known: Sequence[Rule], effect: Effect, rule: str | None) -> list[Keye
 
 def known_of(policy: Policy, environment: Environment) -> list[Rule]:
     """The rules of a policy there: those in force, and those of its newest revision."""
-    written = (*_in_force(policy, environment), *newest(policy).document()["rules"])
+    return [*_parsed(_in_force(policy, environment)), *newest_rules(policy)]
+
+
+def newest_rules(policy: Policy) -> list[Rule]:
+    """Those of its newest revision."""
+    return _parsed(newest(policy).document()["rules"])
+
+
+def _parsed(written: Iterable[Mapping[str, Any]]) -> list[Rule]:
     return [parse_rule(rule) for rule in written if rule.get("enabled", True)]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from policies.lifecycle import audit, gates, locks, override_rules
+from policies.lifecycle import audit, gates, locks, notices, override_rules
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.override_keys import read_key
 from policies.lifecycle.refusals import Invalid, Refusal
@@ -59,6 +59,7 @@ def set_override(
             policy=policy, environment=environment, **values, reason=reason, set_by=by.name, set_at=now
         )
         _refuse_too_large(policy, environment, now)
+        notices.override_set(override, now=now)
         _tell("override.set", override, by=by, reason=reason, before=None, now=now)
     return override
 

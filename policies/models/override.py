@@ -48,7 +48,12 @@ class Override(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.effect} {self.key}"
+        return f"{self.effect} of {self.caller}"
+
+    @property
+    def caller(self) -> str:
+        """Whose calls, in words: `user 42`, `ip 192.0.2.0/24 and tenant acme`."""
+        return " and ".join(f"{part} {value}" for part, value in self.key.items())
 
     @property
     def label(self) -> str:

@@ -36,7 +36,7 @@ def fill() -> None:
     from django.contrib.auth.models import User  # noqa: PLC0415 - the models are there only now
     from django.utils import timezone  # noqa: PLC0415
 
-    from policies.lifecycle import catalog, heartbeats, keys, people, releases, switches  # noqa: PLC0415
+    from policies.lifecycle import catalog, heartbeats, keys, overrides, people, releases, switches  # noqa: PLC0415
     from policies.lifecycle.actor import Actor  # noqa: PLC0415
     from policies.models import Team  # noqa: PLC0415
     from tests.policies import factories  # noqa: PLC0415
@@ -84,6 +84,18 @@ def fill() -> None:
     switches.clear_switch(ended, by=by, reason="The sale is over.")
 
     now = timezone.now()
+    overrides.set_override(
+        "reset",
+        policy=policy,
+        environment=stock.production,
+        key={"user": "42"},
+        by=by,
+        reason="OPS-812: a wild script.",
+    )
+    overrides.set_override(
+        "block", policy=policy, environment=stock.production, key={"ip": "192.0.2.0/24", "header:x-partner": "acme-eu"},
+        until=now + timedelta(days=20), by=by, reason="Nobody there answers; see the long story in OPS-813.",
+    )  # fmt: skip
     keys.issue_service_key(stock.reports, stock.production, name="Kubernetes secret", by=by)
     old, _ = keys.issue_service_key(stock.shop, stock.production, expires_at=now + timedelta(days=3), by=by)
     keys.revoke_service_key(old, by=by, reason="Leaked into a log.")
