@@ -18,9 +18,9 @@ from django.utils.text import capfirst
 from policies.admin import cells
 from policies.admin.filters import StateFilter
 from policies.admin.verbs import MomentField, VerbAdmin, VerbForm, columns
-from policies.lifecycle import keys
+from policies.lifecycle import access, keys
 from policies.lifecycle.actor import Actor
-from policies.models import ApiToken, Environment, Scope, Service, ServiceKey
+from policies.models import ApiToken, Environment, Scope, ServiceKey
 from policies.models.access import Credential
 
 SOON = timedelta(days=14)
@@ -119,9 +119,10 @@ class ServiceKeyForm(CredentialForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, model in (("service", Service), ("environment", Environment)):
-            if name in self.fields:
-                self.fields[name].queryset = model.objects.filter(archived_at=None)  # type: ignore[attr-defined]
+        if "service" in self.fields:
+            mine = access.services_for(self.person, "add_servicekey")
+            self.fields["service"].queryset = mine.filter(archived_at=None)  # type: ignore[attr-defined]
+            self.fields["environment"].queryset = Environment.objects.filter(archived_at=None)  # type: ignore[attr-defined]
 
 
 @admin.register(ServiceKey)
@@ -171,7 +172,6 @@ class ServiceKeyAdmin(CredentialAdmin):
 class ApiTokenForm(CredentialForm):
     """Whoever may issue tokens for others chooses for whom; everybody else gets their own."""
 
-    person: Any = None
     may_choose = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -207,7 +207,6 @@ class ApiTokenAdmin(CredentialAdmin):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
-        form.person = request.user
         form.may_choose = super().has_add_permission(request)
         return form
 

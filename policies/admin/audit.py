@@ -18,6 +18,7 @@ from django.views.decorators.http import require_POST
 from policies.admin import cells
 from policies.admin.comparison import compared
 from policies.admin.filters import DayFilter, TypedFilter, day
+from policies.admin.within import WithinReach
 from policies.lifecycle import audit, chain
 from policies.models import AuditEvent, AuditHead
 
@@ -130,7 +131,7 @@ def exports(given: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(admin.ModelAdmin):
+class AuditEventAdmin(WithinReach):
     list_display = ("seq", "when", "actor", "verb_pill", "object_code", "why", "door")
     list_display_links = ("seq",)
     list_filter = (

@@ -9,13 +9,14 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 
 from policies.admin.door import actor
 from policies.admin.policy_page import page_url
 from policies.admin.sheet import Sheet
-from policies.lifecycle import content, difference, texts
+from policies.lifecycle import access, content, difference, texts
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.difference import Line
 from policies.lifecycle.policies import create_policy, newest, save_policy
@@ -44,7 +45,7 @@ def edit(request: HttpRequest, site: AdminSite, policy: Policy | None) -> HttpRe
     if request.method != "POST":
         if policy is not None and policy.archived_at is not None:
             return HttpResponseRedirect(page_url(policy))
-        return _show(request, site, _opened(request.GET, policy))
+        return _show(request, site, _opened(request.GET, policy, request.user))
     sheet = Sheet.typed(request.POST)
     sheet.settled = policy is not None
     page = Page(policy=policy, sheet=sheet, base=_base(request.POST))
@@ -58,12 +59,13 @@ def edit(request: HttpRequest, site: AdminSite, policy: Policy | None) -> HttpRe
     return _show(request, site, page)
 
 
-def _opened(asked: QueryDict, policy: Policy | None) -> Page:
+def _opened(asked: QueryDict, policy: Policy | None, user: Any) -> Page:
     if policy is not None:
         revision = newest(policy)
         return Page(policy=policy, sheet=Sheet.of(revision.document()), base=revision.number)
-    endpoint = _asked_endpoint(asked.get("endpoint", ""))
-    service = endpoint.service.slug if endpoint else _asked_service(asked.get("service", ""))
+    mine = _services(user)
+    endpoint = _asked_endpoint(asked.get("endpoint", ""), mine)
+    service = endpoint.service.slug if endpoint else _asked_service(asked.get("service", ""), mine)
     wire = {"name": endpoint.name, "methods": endpoint.methods, "route": endpoint.route} if endpoint else None
     sheet = Sheet.fresh(service=service, owner=_usual_owner(service), endpoint=wire)
     return Page(policy=None, sheet=sheet, base=0, focus=sheet.head["name"].id_for_label)
@@ -175,6 +177,7 @@ def _show(request: HttpRequest, site: AdminSite, page: Page) -> HttpResponse:
     changed = difference.changed_only(page.compared) if page.compared else page.compared
     focus = sheet.first_fault() if faults else page.focus
     sheet.point_to(focus)
+    sheet.offer_services(_services(request.user))
     title = f"Edit {policy.name}" if policy else "New policy"
     context = {
         **site.each_context(request),
@@ -198,29 +201,29 @@ def _base(post: QueryDict) -> int:
     return int(typed) if typed.isascii() and typed.isdecimal() and len(typed) < 9 else 0
 
 
-def _asked_endpoint(number: str) -> Endpoint | None:
+def _services(user: Any) -> QuerySet[Service]:
+    """Where the person may write policies."""
+    return access.services_for(user, "add_policy").filter(archived_at=None)
+
+
+def _asked_endpoint(number: str, services: QuerySet[Service]) -> Endpoint | None:
     if not (number.isascii() and number.isdecimal() and len(number) < 18):
         return None
-    return (
-        Endpoint.objects.filter(pk=int(number), policy=None, service__archived_at=None)
-        .select_related("service")
-        .first()
-    )
+    return Endpoint.objects.filter(pk=int(number), policy=None, service__in=services).select_related("service").first()
 
 
-def _asked_service(slug: str) -> str:
+def _asked_service(slug: str, services: QuerySet[Service]) -> str:
     """The slug that the address asks for, if there is such a service; else the only one there is."""
-    slugs = Service.objects.filter(archived_at=None).values_list("slug", flat=True)
-    return slug if slug in list(slugs) else _only(Service)
+    return slug if slug in list(services.values_list("slug", flat=True)) else _only(services)
 
 
-def _only(model: Any) -> str:
+def _only(rows: QuerySet[Any]) -> str:
     """The slug of the only row there is, if there is just one."""
-    slugs = list(model.objects.filter(archived_at=None).values_list("slug", flat=True)[:2])
+    slugs = list(rows.values_list("slug", flat=True)[:2])
     return slugs[0] if len(slugs) == 1 else ""
 
 
 def _usual_owner(service: str) -> str:
     """The team of the service, which most often owns its policies, too; else the only team there is."""
     team = Team.objects.filter(services__slug=service, archived_at=None).values_list("slug", flat=True).first()
-    return team or _only(Team)
+    return team or _only(Team.objects.filter(archived_at=None))

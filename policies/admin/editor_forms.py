@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.db.models import QuerySet
 
 from policies.admin.typed_forms import (
     TypedForm,
@@ -59,10 +60,14 @@ class HeadForm(TypedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for field, model in (("service", Service), ("owner", Team)):
-            rows = model.objects.filter(archived_at=None).order_by("name", "slug").values_list("slug", "name")
-            widget: Any = self.fields[field].widget
-            widget.choices = [UNCHOSEN, *((slug, _named(slug, name)) for slug, name in rows)]
+        self.offer("service", Service.objects.filter(archived_at=None))
+        self.offer("owner", Team.objects.filter(archived_at=None))
+
+    def offer(self, field: str, rows: QuerySet[Any]) -> None:
+        """Let one of these rows be chosen."""
+        named = rows.order_by("name", "slug").values_list("slug", "name")
+        widget: Any = self.fields[field].widget
+        widget.choices = [UNCHOSEN, *((slug, _named(slug, name)) for slug, name in named)]
 
 
 class EndpointForm(TypedForm):

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from policies.admin import cells
 from policies.admin.filters import StateFilter
+from policies.admin.within import WithinReach
 from policies.models import Instance, Publication
 from policies.models.telemetry import LIVE_FOR
 
@@ -27,7 +28,7 @@ class HeardFilter(StateFilter):
 
 
 @admin.register(Instance)
-class InstanceAdmin(admin.ModelAdmin):
+class InstanceAdmin(WithinReach):
     list_display = (
         "name",
         "service",

@@ -65,24 +65,26 @@ def overview(request: HttpRequest, site: AdminSite) -> HttpResponse:
         "missing": _missing(),
     }
     if environment is not None and context["may_see"]:
-        context |= _facts(environment, now)
+        context |= _facts(environment, now, user)
         context["ending"] = _ending_overrides(environment, user, now)
     return TemplateResponse(request, "policies/overview.html", context)
 
 
-def _facts(environment: Environment, now: datetime) -> dict[str, Any]:
-    live = list(_live(environment)[: SHOWN + 1])
-    bare = _endpoints_without_policy(environment)
+def _facts(environment: Environment, now: datetime, user: Any) -> dict[str, Any]:
+    """Of the services that the person may know of."""
+    every_live = reach.within(_live(environment), user)
+    live = list(every_live[: SHOWN + 1])
+    bare = reach.within(_endpoints_without_policy(environment), user)
     return {
-        "fleet": _fleet(environment, now),
-        "hour": traffic.of_environment(environment, now),
-        "switches": _switches(environment, now),
-        "last": _last_releases(environment),
+        "fleet": _fleet(environment, now, user),
+        "hour": traffic.of_environment(environment, now, user),
+        "switches": list(reach.within(_switches(environment, now), user)[:SHOWN]),
+        "last": list(reach.within(_last_releases(environment), user)[:5]),
         "live": live[:SHOWN],
-        "live_count": _live(environment).count(),
+        "live_count": every_live.count(),
         "bare": bare[:SHOWN],
         "bare_count": bare.count(),
-        "drafts": _never_live(environment)[:SHOWN],
+        "drafts": reach.within(_never_live(environment), user)[:SHOWN],
     }
 
 
@@ -100,9 +102,9 @@ def _missing() -> list[dict[str, str]]:
     return [{"kind": kind, "url": reverse(f"admin:policies_{kind}_add")} for kind in lacking]
 
 
-def _fleet(environment: Environment, now: datetime) -> Fleet:
+def _fleet(environment: Environment, now: datetime, user: Any) -> Fleet:
     running = list(
-        Instance.objects.live(now)
+        reach.within(Instance.objects.live(now), user)
         .filter(environment=environment)
         .values_list("service__slug", "active_version", "error")
         .order_by()
@@ -133,19 +135,19 @@ def _live(environment: Environment) -> Any:
     return shown.order_by("-released_at")
 
 
-def _last_releases(environment: Environment) -> list[Release]:
+def _last_releases(environment: Environment) -> Any:
     found = Release.objects.filter(environment=environment).select_related("policy", "revision")
-    return list(found.order_by("-pk")[:5])
+    return found.order_by("-pk")
 
 
-def _switches(environment: Environment, now: datetime) -> list[Switch]:
+def _switches(environment: Environment, now: datetime) -> Any:
     found = (
         Switch.objects.filter(cleared_at=None)
         .filter(Q(until=None) | Q(until__gt=now))
         .filter(Q(environment=None) | Q(environment=environment))
         .select_related("policy", "service", "environment")
     )
-    return list(found.order_by("-set_at")[:SHOWN])
+    return found.order_by("-set_at")
 
 
 def _ending_overrides(environment: Environment, user: Any, now: datetime) -> list[dict[str, Any]]:

@@ -53,6 +53,7 @@ class Place:
     fallback: Fallback | None
     command: str
     switches: list[Switch]
+    may_roll_back: bool = False
 
     @property
     def is_live(self) -> bool:
@@ -140,7 +141,7 @@ def _rule(policy: Policy, wire: dict[str, Any]) -> RuleInForce:
         name=rule.name,
         title=rule.title.lower(),
         words=rule.sentence(),
-        source=f"service default {source['policy']}, r{source['revision']}"
+        source=f"{whose} {source['policy']}, r{source['revision']}"
         if inherited
         else f"this policy, r{source['revision']}",
         source_pk=int(source["policy"].removeprefix("POL-")),

@@ -6,7 +6,9 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from policies.models import Environment, Mode, PolicyScope, Release, ReleaseState, Role, Service, Team
+from policies.admin.within import WithinReach
+from policies.lifecycle import access
+from policies.models import Environment, Mode, PolicyScope, Release, ReleaseState, Role, Team
 
 
 class OneOf(admin.SimpleListFilter):
@@ -33,7 +35,7 @@ class OneOf(admin.SimpleListFilter):
         return queryset.filter(**{self.field: chosen})
 
 
-class OnlyOffered(admin.ModelAdmin):
+class OnlyOffered(WithinReach):
     """A list whose address can ask for nothing but what its filters offer."""
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
@@ -43,8 +45,9 @@ class OnlyOffered(admin.ModelAdmin):
 class ServiceFilter(OneOf):
     title, parameter_name, field = "service", "service", "service__slug"
 
-    def offered(self) -> Any:
-        return Service.objects.filter(archived_at=None).order_by("name").values_list("slug", "name")
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        seen = access.visible_services(request.user).filter(archived_at=None)
+        return seen.order_by("name").values_list("slug", "name")
 
 
 class OwnerFilter(OneOf):

@@ -16,6 +16,7 @@ from policies.admin import policy_facts, policy_overrides, story
 from policies.admin.door import actor
 from policies.admin.typed_forms import read_integer
 from policies.lifecycle import difference, going_back, overrides, switches
+from policies.lifecycle.access import Place
 from policies.lifecycle.policies import newest
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
 from policies.models import Effect, Environment, Policy, Release, ReleaseState
@@ -44,6 +45,9 @@ def show(request: HttpRequest, site: AdminSite, policy: Policy, refused: Refused
     user: Any = request.user
     head = newest(policy)
     places = policy_facts.places(policy, user.get_username(), now)
+    for place in places:
+        place.may_roll_back = user.has_perm("policies.change_release", Place(policy.service, place.environment))
+    in_use = policy.archived_at is None
     live = [place for place in places if place.is_live]
     context = {
         **site.each_context(request),
@@ -57,7 +61,12 @@ def show(request: HttpRequest, site: AdminSite, policy: Policy, refused: Refused
         "in_force": [place for place in places if place.rules],
         "newer": not live or any(place.live and place.live.revision_id != head.pk for place in live),
         "open_switches": [
-            {"switch": switch, "act": f"clear-{switch.pk}"} for switch in policy_facts.open_switches(policy, now)
+            {
+                "switch": switch,
+                "act": f"clear-{switch.pk}",
+                "may_clear": switch.policy_id and user.has_perm("policies.change_switch", switch),
+            }
+            for switch in policy_facts.open_switches(policy, now)
         ],
         "overrides": policy_overrides.section(policy, user, now),
         "watch": _span(head.expected_window),
@@ -66,13 +75,11 @@ def show(request: HttpRequest, site: AdminSite, policy: Policy, refused: Refused
         "refused": refused,
         "audit_url": f"{reverse('admin:policies_auditevent_changelist')}?policy={policy.reference}",
         "may": {
-            "edit": user.has_perm("policies.change_policy") and policy.archived_at is None,
-            "release": user.has_perm("policies.add_release") and policy.archived_at is None,
-            "roll_back": user.has_perm("policies.change_release"),
-            "switch": user.has_perm("policies.add_switch") and policy.archived_at is None,
-            "clear": user.has_perm("policies.change_switch"),
+            "edit": user.has_perm("policies.change_policy", policy) and in_use,
+            "release": user.has_perm("policies.add_release", policy) and in_use,
+            "switch": user.has_perm("policies.add_switch", policy) and in_use,
             "audit": user.has_perm("policies.view_auditevent"),
-            "archive": user.has_perm("policies.delete_policy") and policy.archived_at is None,
+            "archive": user.has_perm("policies.delete_policy", policy) and in_use,
         },
     }
     return TemplateResponse(request, "policies/policy.html", context, status=refused.status if refused else 200)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from django.db.models import QuerySet
 from django.http import QueryDict
 
 from policies.admin.editor_forms import BaselineForm, CloseForm, EndpointForm, ExpectedResultForm, HeadForm
@@ -11,7 +12,7 @@ from policies.admin.example_forms import ExampleForm, example_rows, fresh_exampl
 from policies.admin.rule_forms import RuleForm, fresh_rule, rule_form, typed_rule
 from policies.admin.typed_forms import TypedForm, bound
 from policies.lifecycle.content import MOST_ENDPOINTS, MOST_RULES
-from policies.models import PolicyScope
+from policies.models import PolicyScope, Service
 from policy_client.examples import MAX_EXAMPLES
 from policy_client.rules import KINDS
 
@@ -156,6 +157,11 @@ class Sheet:
             if form.non_field_errors():
                 return str(form.prefix)
         return ""
+
+    def offer_services(self, services: QuerySet[Service]) -> None:
+        """Let one of these be chosen, where there is still a choice."""
+        if isinstance(self.head, HeadForm):
+            self.head.offer("service", services)
 
     def point_to(self, field_id: str) -> None:
         """Let the browser begin in the field with this id."""

@@ -17,11 +17,12 @@ from django.utils.safestring import SafeString
 from policies.admin import cells, door
 from policies.admin.filters import StateFilter
 from policies.admin.verbs import MomentField, ReasonField, VerbAdmin, VerbForm, act_page, columns
-from policies.lifecycle import switches
+from policies.lifecycle import access, switches
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Refusal
-from policies.models import Effect, Environment, Policy, Service, Switch
+from policies.models import Effect, Environment, Policy, Switch
 
+SHARED = access.Place(service=None)
 OPEN, CLEARED, OVER = "open", "cleared", "over"
 
 
@@ -88,8 +89,12 @@ class SwitchForm(VerbForm):
         fields: dict[str, Any] = self.fields
         if "policy" not in fields:
             return
-        fields["policy"].queryset = Policy.objects.filter(archived_at=None).select_related("service")
-        fields["service"].queryset = Service.objects.filter(archived_at=None)
+        mine = access.services_for(self.person, "add_switch")
+        own = Q(service__in=mine)
+        if self.person.has_perm("policies.add_switch", SHARED):
+            own |= Q(service=None)
+        fields["policy"].queryset = Policy.objects.filter(own, archived_at=None).select_related("service")
+        fields["service"].queryset = mine.filter(archived_at=None)
         fields["environment"].queryset = Environment.objects.filter(archived_at=None)
         fields["policy"].empty_label = fields["service"].empty_label = "—"
         fields["environment"].empty_label = "every environment"
@@ -154,8 +159,8 @@ class SwitchAdmin(VerbAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def may_clear(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm("policies.change_switch"))  # type: ignore[union-attr]
+    def may_clear(self, request: HttpRequest, switch: Switch) -> bool:
+        return self.permits(request, "change", switch)
 
     def create(self, values: Mapping[str, Any], *, by: Actor, reason: str) -> Switch:
         typed = dict(values)
@@ -174,7 +179,7 @@ class SwitchAdmin(VerbAdmin):
         switch = self.get_object(request, str(pk))
         if switch is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))  # type: ignore[attr-defined]
-        if not self.may_clear(request):
+        if not self.may_clear(request, switch):
             raise PermissionDenied
         return act_page(
             self,
@@ -193,7 +198,7 @@ class SwitchAdmin(VerbAdmin):
         own: dict[str, Any] = {"save_label": "Set the switch"}
         if object_id and object_id.isdecimal():
             switch = self.get_object(request, object_id)
-            if switch is not None and switch.cleared_at is None and self.may_clear(request):
+            if switch is not None and switch.cleared_at is None and self.may_clear(request, switch):
                 own["clear_url"] = reverse("admin:policies_switch_clear", args=[switch.pk])
         if object_id is None:
             own["more_buttons"] = [{"name": "_preview", "label": "See what it would do"}]

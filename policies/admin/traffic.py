@@ -116,10 +116,10 @@ def of_policy(policy: Policy, now: datetime, *, role: Role = Role.ENFORCED) -> d
     return {environment: _hour(counts, now) for environment, counts in by_environment.items()}
 
 
-def of_environment(environment: Environment, now: datetime) -> Hour:
-    """The last hour of all services in an environment."""
+def of_environment(environment: Environment, now: datetime, user: Any) -> Hour:
+    """The last hour of an environment, of all services that the person may know of."""
     rows = (
-        RuleCount.objects.last_hour(now)
+        reach.within(RuleCount.objects.last_hour(now), user)
         .filter(environment=environment, rule="", role=Role.ENFORCED)
         .values_list("minute")
         .annotate(Sum("allowed"), Sum("denied"), Sum("would_deny"))

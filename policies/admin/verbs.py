@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils.text import capfirst
 
 from policies.admin import door
+from policies.admin.within import WithinReach
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Refusal, Stale
 from policy_client.jsontext import canonical_json
@@ -57,11 +58,12 @@ class MomentField(forms.DateTimeField):
 class VerbForm(forms.ModelForm):
     """A model's form whose last check is the verb itself: only it can refuse, under its locks.
 
-    The admin binds `verb` for each request, and `state`, which gives the fingerprint of a row. `seen` is the one
-    that the person was shown.
+    The admin binds `verb` and `person` for each request, and `state`, which gives the fingerprint of a row. `seen` is
+    the one that the person was shown.
     """
 
     verb: ClassVar[Any] = None
+    person: ClassVar[Any] = None
     state: ClassVar[Any] = None
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
     reason = ReasonField(required=False)
@@ -108,7 +110,7 @@ class ReasonForm(forms.Form):
     reason = ReasonField(required=True)
 
 
-class VerbAdmin(admin.ModelAdmin):
+class VerbAdmin(WithinReach):
     """A model page without bulk actions, scripts and pop-ups, which writes through verbs alone.
 
     Subclasses give `create`, `change` and `remove`; `removal` is the word on the button that calls `remove`.
@@ -173,6 +175,7 @@ class VerbAdmin(admin.ModelAdmin):
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.verb = staticmethod(partial(self._act, request, obj))
+        form.person = request.user
         if obj is not None and self.has_change_permission(request, obj):
             form.state = staticmethod(self.state_of)
         return form
