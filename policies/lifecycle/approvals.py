@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from policies.lifecycle import gates, places, releases
+from policies.lifecycle import gates, notices, places, releases
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
 from policies.lifecycle.texts import read_note, read_reason
@@ -56,6 +56,7 @@ def reject(release: Release, *, by: Actor, comment: str, now: datetime | None = 
         release.approvals.filter(person=by.name, voided_at=None).update(voided_at=now, void_reason="rejected instead")
         _write(release, Verdict.REJECT, comment, by=by, now=now)
         places.end(release, ReleaseState.REJECTED, now)
+        notices.rejected(release, by=by.name, comment=comment, now=now)
         places.tell("release.reject", release, before, by=by, reason=comment, now=now)
     return release
 

@@ -11,7 +11,6 @@ from policies.lifecycle.refusals import Refusal
 from policies.models import (
     NEVER_LIVE,
     ChecklistItem,
-    ChecklistTemplate,
     Environment,
     Gate,
     GateName,
@@ -97,21 +96,6 @@ def void_approvals(release: Release, *, by: Actor, why: str, now: datetime) -> i
     if voided:
         log(release, GateName.APPROVAL, GateOutcome.FAILED, by=by, now=now, detail=f"{voided} void: {why}")
     return voided
-
-
-def copy_items(release: Release, template: ChecklistTemplate) -> None:
-    """The items of a template as they are now: later changes of the template do not concern this release."""
-    ChecklistItem.objects.bulk_create(
-        ChecklistItem(
-            release=release,
-            number=number,
-            text=item["text"],
-            required=item["required"],
-            stage=item["stage"],
-            check_name=item["check"],
-        )
-        for number, item in enumerate(template.items, start=1)
-    )
 
 
 def open_items(release: Release) -> list[ChecklistItem]:

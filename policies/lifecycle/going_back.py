@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from policies.lifecycle import gates, holds, locks, places
+from policies.lifecycle import gates, holds, locks, notices, places
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.places import document
 from policies.lifecycle.refusals import Refusal
@@ -182,6 +182,10 @@ def _go_back(
         _end_candidate(policy, environment, now)
     if rolled_back and live.role == Role.ENFORCED:
         holds.put(new, by=by, now=now)
+    if rolled_back:
+        notices.rolled_back(new, now)
+    else:
+        notices.expired(live, now)
     try:
         verb = "release.rollback" if rolled_back else "release.expire"
         places.publish(verb, new, before, by=by, reason=reason, now=now)

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Max, Q
 from django.utils import timezone
 
-from policies.lifecycle import gates, holds, locks, places, terms
+from policies.lifecycle import checklists, gates, holds, locks, notices, places, terms
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.places import document, live_release
 from policies.lifecycle.refusals import Invalid, Refusal
@@ -117,9 +117,11 @@ def release(
             requested_at=now,
         )
         if checklist is not None:
-            gates.copy_items(new, checklist)
+            checklists.copy_items(new, checklist)
         _log_request(new, by=by, now=now)
         if settle(new, by=by, reason=reason, now=now).state != ReleaseState.LIVE:
+            if gates.approvals_missing(new):
+                notices.requested(new, now)
             places.tell("release.request", new, None, by=by, reason=reason, now=now)
     return Released(new, created=True)
 
@@ -283,6 +285,10 @@ def _go_live(release: Release, *, by: Actor, reason: str, now: datetime) -> Rele
     gates.log(release, GateName.FREEZE, GateOutcome.PASSED, by=by, now=now)
     if release.role == Role.ENFORCED:
         _end_candidate(release, now)
+    if release.break_glass:
+        notices.broke_glass(release, now)
+    else:
+        notices.went_live(release, now)
     verb = "release.break_glass" if release.break_glass else "release.live"
     places.publish(verb, release, document(live) if live else None, by=by, reason=reason, now=now)
     void_others(release, by=by, now=now)
