@@ -3,9 +3,11 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from policies.lifecycle import audit, catalog, overrides, policies, releases
 from policies.lifecycle.actor import Actor
@@ -331,3 +333,28 @@ def test_an_editor_suffices_where_no_approval_is_asked_for(catalogue: Catalogue,
 def test_a_reason_is_asked_for(catalogue: Catalogue, policy: Policy) -> None:
     with pytest.raises(Invalid, match="reason"):
         put(policy, catalogue.production, reason=" ")
+
+
+def test_by_command_it_is_set_and_ended(catalogue: Catalogue, policy: Policy) -> None:
+    place = ("--policy", policy.reference, "--environment", "production")
+    told = run("override", "set", "--effect", "reset", *place, "--key", "user=a=b", "--reason", "mended")
+    override = Override.objects.get()
+    assert f"Override {override.pk} is open until" in told and "reset of user a=b" in told
+    assert (override.key, override.until - override.set_at) == ({"user": "a=b"}, timedelta(hours=1))
+    assert f"override end {override.pk}" in told
+    assert "is ended: reset of user a=b" in run("override", "end", str(override.pk), "--reason", "done")
+    for arguments, refused in (
+        (("set", "--effect", "reset", "--reason", "x"), "give --policy, --environment, --key"),
+        (("set", "--effect", "exempt", *place, "--key", "user=1", "--reason", "x"), "until: Say when it ends"),
+        (("set", "--effect", "reset", *place, "--key", "user", "--reason", "x"), "write it like --key user=42"),
+        (("end", "--reason", "x"), "no such override"),
+        (("end", str(override.pk), "--reason", "x"), "ended: This override was ended by command:"),
+    ):
+        with pytest.raises(CommandError, match=refused):
+            run("override", *arguments)
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command(*arguments, stdout=out, stderr=StringIO())
+    return out.getvalue()
