@@ -1,0 +1,158 @@
+"""A release's page: asked for, looked at by another person, live, taken back; each act is one form and one POST."""
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from policies.lifecycle import releases
+from policies.models import Hold, Release
+from tests.admin.browsing import fill, forms
+from tests.policies import factories
+
+STEPS = [{"rollout": 5, "hold": 60}, {"rollout": 100, "hold": 0}]
+
+
+@pytest.fixture
+def guarded(catalogue):
+    catalogue.production.approvals_required = 1
+    catalogue.production.save()
+    return catalogue.production
+
+
+@pytest.fixture
+def policy(catalogue):
+    return factories.make_policy()
+
+
+def client_of(name, *permissions):
+    client = Client()
+    client.force_login(factories.person(name, *permissions, is_staff=True))
+    return client
+
+
+@pytest.fixture
+def alice(policy):
+    return client_of("alice", "add_policy", "add_release", "change_release", "view_release")
+
+
+@pytest.fixture
+def bob(policy):
+    return client_of("bob", "approve_release", "view_release")
+
+
+def url(release, act=""):
+    return f"/admin/policies/release/{release.pk}/{act}"
+
+
+def acts(page):
+    return {form["action"].rstrip("/").rpartition("/")[2] for form in forms(page) if "text" in form["fields"]}
+
+
+def do(client, release, act, text=""):
+    page = client.get(url(release))
+    return client.post(url(release, f"{act}/"), fill(page, f"/{act}/", text=text), follow=True)
+
+
+def ask(client, policy, **typed):
+    path = f"/admin/policies/policy/{policy.pk}/release/"
+    page = client.get(path)
+    wanted = {"release_environment": "production", "release_mode": "enforce", "release_reason": "go", **typed}
+    return client.post(path, fill(page, "release-reason", **wanted), follow=True)
+
+
+def test_from_the_request_over_another_person_to_live_and_back(policy, guarded, alice, bob):
+    asked = ask(alice, policy)
+    release = Release.objects.get()
+    assert asked.redirect_chain[-1][0] == url(release)
+    assert b"1 more approval, by people who neither asked for it nor wrote it." in asked.content
+    assert acts(asked) == {"cancel"}
+    assert acts(bob.get(url(release))) == {"approve", "reject"}
+    live = do(bob, release, "approve", "read it")
+    assert b"Approved, and live." in live.content
+    assert "“read it”" in live.content.decode()
+    assert acts(alice.get(url(release))) == {"rollback"}
+    back = do(alice, release, "rollback", "customers see denials")
+    assert b"Rolled back." in back.content
+    assert Release.objects.get(pk=release.pk).state == "rolled_back"
+    hold = Hold.objects.get()
+    assert (hold.set_by, hold.lifted_at) == ("alice", None)
+
+
+def test_an_act_without_its_reason_says_so_at_its_field(policy, guarded, alice, bob):
+    ask(alice, policy)
+    release = Release.objects.get()
+    page = bob.post(url(release, "reject/"), fill(bob.get(url(release)), "/reject/", text=" "))
+    assert page.status_code == 400
+    assert b"a sentence that a colleague understands in a year" in page.content
+    assert Release.objects.get().state == "requested"
+
+
+def test_what_one_may_not_do_is_not_offered_and_refused(policy, guarded, alice, bob):
+    ask(alice, policy)
+    release = Release.objects.get()
+    token = fill(alice.get(url(release)), "/cancel/", text="x")
+    assert alice.post(url(release, "approve/"), token).status_code == 403
+    assert alice.post(url(release, "nonsense/"), token).status_code == 404
+    assert alice.get(url(release, "approve/")).status_code == 405
+    assert client_of("charlie").get(url(release)).status_code == 403
+    assert Release.objects.get().state == "requested"
+
+
+def test_the_work_of_others_is_ticked_before_it_goes_along(policy, alice):
+    ask(alice, policy)
+    for limit in (20, 30):
+        factories.change(policy, rules=[factories.rate_limit(limit=limit)])
+    path = f"/admin/policies/policy/{policy.pk}/release/"
+    refused = ask(alice, policy)
+    assert refused.status_code == 409
+    assert b"It takes along" in refused.content
+    again = alice.post(path, fill(refused, "release-reason", acknowledge=["2"]), follow=True)
+    assert again.status_code == 200
+    assert Release.objects.latest("pk").acknowledged == [2]
+
+
+def test_steps_and_times_are_typed_as_people_write_them(policy, alice):
+    wrong = ask(alice, policy, release_steps="5 percent, then all")
+    assert wrong.status_code == 400
+    assert b"is no step; write them like" in wrong.content
+    tomorrow = timezone.now() + timedelta(days=1)
+    ask(alice, policy, release_steps="5:1h, 100", release_starts_at=f"{tomorrow:%Y-%m-%dT%H:%M}")
+    release = Release.objects.get()
+    assert (release.state, release.steps) == ("scheduled", [{"rollout": 5, "hold": 3600}, {"rollout": 100, "hold": 0}])
+    assert acts(alice.get(url(release))) == {"cancel"}
+
+
+def test_a_staged_release_is_halted_resumed_and_taken_on(policy, alice, catalogue):
+    hour_ago = timezone.now() - timedelta(hours=1)
+    release = releases.release(
+        policy.head, catalogue.production, mode="enforce", steps=STEPS, by=factories.SYSTEM, reason="go", now=hour_ago
+    ).release
+    assert acts(alice.get(url(release))) == {"advance", "halt", "rollback"}
+    do(alice, release, "halt", "errors")
+    assert acts(alice.get(url(release))) == {"resume", "rollback"}
+    do(alice, release, "resume", "mended")
+    assert acts(alice.get(url(release))) == {"halt", "rollback"}
+
+
+def test_glass_is_broken_loudly_and_reviewed_by_another(policy, guarded, alice, bob):
+    ask(alice, policy, release_break_glass="emergency")
+    release = Release.objects.get()
+    assert release.state == "live"
+    page = alice.get(url(release))
+    assert b"Glass broken" in page.content
+    assert "review" not in acts(page)
+    do(bob, release, "review", "rightly")
+    assert "“rightly”" in alice.get(url(release)).content.decode()
+
+
+def test_a_candidate_is_enforced_with_its_evidence_on_the_page(policy, alice):
+    ask(alice, policy)
+    newer = factories.change(policy, rules=[factories.rate_limit(limit=6)])
+    ask(alice, newer, release_role="candidate", release_mode="shadow")
+    tried = Release.objects.get(role="candidate")
+    assert acts(alice.get(url(tried))) == {"enforce", "rollback"}
+    page = do(alice, tried, "enforce", "nobody would notice")
+    assert b"Evidence: the candidate before" in page.content
+    assert Release.objects.get(pk=tried.pk).state == "superseded"
