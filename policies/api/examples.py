@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from policies.api.release_examples import EXAMPLES as RELEASES
+from policies.files import writing
 
 _TOMORROW = "tomorrow"
 
@@ -39,6 +40,8 @@ _POLICY: dict[str, Any] = {
     },
     "rollback_note": "Roll back to nothing; exports are unlimited again at once.",
 }
+_IN_A_FILE = {field: value for field, value in _POLICY.items() if field != "reason"}
+
 _EVERY_KIND: dict[str, Any] = {
     **_POLICY,
     "name": "report-merge",
@@ -99,7 +102,7 @@ _SHARED: dict[str, Any] = {
     ],
 }
 
-_EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
+_EXAMPLES: dict[str, dict[str, Any]] = {
     "team.create": {"A team": {"slug": "team-data", "name": "Data", "email": "data@example.com"}},
     "service.create": {"A service": {"slug": "reports", "name": "Reports", "team": "team-data"}},
     "environment.create": {"An environment": {"slug": "production", "name": "Production", "approvals_required": 0}},
@@ -132,6 +135,7 @@ _EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
         }
     },
     "policy.update": {"Whole": {**_POLICY, "reason": "back to what it was"}},
+    "policy.import_file": {"One policy": "".join(writing.write([_IN_A_FILE]))},
     "release.create": RELEASES["release.create"],
     "policy.explain": {
         "An export": {
@@ -268,14 +272,16 @@ _EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def of(operation: str) -> dict[str, dict[str, Any]]:
-    """The examples of an operation, such as `policy.create`, by title."""
+def of(operation: str) -> dict[str, Any]:
+    """The examples of an operation, such as `policy.create`, by title; text where the body is not JSON."""
     found = _EXAMPLES.get(operation, {})
     return {title: _of_now(body) for title, body in found.items()}
 
 
-def _of_now(body: dict[str, Any]) -> dict[str, Any]:
+def _of_now(body: Any) -> Any:
     """Reports tell of the last days, so their example is always of this minute; an override ends within 90 days."""
+    if isinstance(body, str):
+        return body
     if body.get("until") == _TOMORROW:
         return {**body, "until": (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT00:00:00Z")}
     if "counts" not in body:

@@ -54,10 +54,14 @@ class AlwaysJson(BaseContentNegotiation):
 
 def body_of(request: Request) -> dict[str, Any]:
     """The body as a JSON object; an absent one is an empty object, so that each missing field is named."""
-    if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
-        # Without a length the framework takes a body for an empty one: better to say so than to miss each field.
-        raise Problem(411, "Send the body with a Content-Length, not in chunks.")
+    refuse_without_length(request)
     data = request.data
     if not isinstance(data, dict):
         raise Problem(400, "The body must be a JSON object.", code="invalid", errors={"": ["Must be a JSON object."]})
     return data
+
+
+def refuse_without_length(request: Request) -> None:
+    """Without a length the framework takes a body for an empty one: better to say so than to miss each field."""
+    if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
+        raise Problem(411, "Send the body with a Content-Length, not in chunks.")

@@ -33,7 +33,7 @@ _PROBLEMS = {
     403: "The account lacks the permission.",
     404: "There is no such thing, or none that the caller may know of.",
     413: "The body is too large.",
-    415: "The body is not `application/json`.",
+    415: "The body is not of this media type.",
     409: "The state of things refuses it: see `code`.",
     412: "Somebody changed it since it was read.",
     428: "`If-Match` is missing.",
@@ -59,7 +59,8 @@ class ConsoleSchema(AutoSchema):
     """Reads a view's declarations:
 
     `kind`, `tag` name it; `bodies` and `answers` have a serializer by operation (`create`, `rollback`, `get`, …);
-    `statuses` the status of success where it is not the usual one; `plain` what is not JSON.
+    `statuses` the status of success where it is not the usual one; `plain` answers and `texts` bodies
+    that are not JSON.
     """
 
     view: Any
@@ -92,6 +93,8 @@ class ConsoleSchema(AutoSchema):
         return told if told is not None else super().get_description()
 
     def get_request_serializer(self) -> Any:
+        if kind := self._text():
+            return {kind: str}
         return self.view.bodies.get(self.operation)
 
     def get_response_serializers(self) -> Any:
@@ -118,8 +121,10 @@ class ConsoleSchema(AutoSchema):
 
     def _problems(self) -> dict[Any, Any]:
         statuses = {401, 403, 429}
-        if self.view.bodies.get(self.operation) is not None:
+        if self.view.bodies.get(self.operation) is not None or self._text():
             statuses |= {400, 409, 413, 415}
+        if self._text():
+            statuses.add(412)
         if self.operation == "list":
             statuses |= {400, 404}
         if self._filtered() or getattr(self.view, "parameters", {}).get(self.operation) or self.method == "DELETE":
@@ -132,6 +137,10 @@ class ConsoleSchema(AutoSchema):
             (status, CONTENT_TYPE): OpenApiResponse(ProblemDocument, description=_PROBLEMS[status])
             for status in sorted(statuses)
         }
+
+    def _text(self) -> str:
+        """The media type of a body that is not JSON."""
+        return str(getattr(self.view, "texts", {}).get(self.operation, ""))
 
     def _guarded(self) -> bool:
         return self.method in ("PUT", "PATCH", "DELETE")
@@ -159,7 +168,7 @@ class ConsoleSchema(AutoSchema):
 
     def get_examples(self) -> list[OpenApiExample]:
         return [
-            OpenApiExample(name, value=value, request_only=True)
+            OpenApiExample(name, value=value, request_only=True, media_type=self._text() or "application/json")
             for name, value in examples.of(f"{self.view.kind}.{self.operation}").items()
         ]
 

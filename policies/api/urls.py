@@ -16,6 +16,7 @@ from policies.api.explain import Explain
 from policies.api.holds import Holds
 from policies.api.overrides import Overrides
 from policies.api.policies import Policies
+from policies.api.policy_files import PolicyFiles
 from policies.api.problems import Problem
 from policies.api.releases import Releases
 from policies.api.services import Bundle, Telemetry
@@ -73,6 +74,8 @@ urlpatterns = [
     path("v1/explain/", Explain.as_view({"post": "explain"}), name="explain"),
     path("v1/audit/export.jsonl", Audit.as_view({"get": "export"}, **EXPORT), name="audit-export"),
     path("v1/audit/export.csv", Audit.as_view({"get": "export_csv"}, **EXPORT), name="audit-export-csv"),
+    path("v1/policies/export.yaml", PolicyFiles.as_view({"get": "export_file"}, **EXPORT), name="policy-export"),
+    path("v1/policies/import/", PolicyFiles.as_view({"post": "import_file"}, **EXPORT), name="policy-import"),
     path("v1/", include(router.urls)),
     re_path("", Nowhere.as_view()),
 ]

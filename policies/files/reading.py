@@ -23,6 +23,7 @@ _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _MOST_DIGITS = 18
+_UNKEPT = re.compile("[\0\ud800-\udfff]")
 # What YAML allows in a file at all.
 _STRANGE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -105,19 +106,22 @@ def _events(text: str) -> Iterator[yaml.Event]:
                 yield event
     except yaml.MarkedYAMLError as error:
         raise _unreadable(error, text) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # PyYAML's own scanner lets \U00110000 through to chr()
         raise Unreadable(1, f"this is not YAML: {error}.") from error
 
 
 def _unreadable(error: yaml.MarkedYAMLError, text: str) -> Unreadable:
-    mark = error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else 1
+    problem = error.problem or "this is not YAML"
+    mark = error.problem_mark
+    if mark is None or "end of stream" in problem:  # the end of the file: where it was opened says more
+        mark, problem = error.context_mark or mark, ", ".join(filter(None, [error.context, problem]))
     rows = text.splitlines()
-    row = rows[line - 1] if line <= len(rows) else ""
+    line = min(mark.line + 1, len(rows)) if mark else 1
+    row = rows[line - 1]
     if row[: len(row) - len(row.lstrip())].count("\t"):
         return Unreadable(line, "a tab stands where blanks must: indent with blanks.")
     hint = "Is the indentation right? Text with “: ”, “ #” or one of []{}&*!|>%@` at its beginning needs quotes."
-    return Unreadable(line, f"{error.problem or 'this is not YAML'}. {hint}")
+    return Unreadable(line, f"{problem}. {hint}")
 
 
 def _refuse_cleverness(event: yaml.Event) -> None:
@@ -149,7 +153,7 @@ def _mapping(stream: Iterator[yaml.Event], path: str, lines: dict[str, int], dep
     while not isinstance(key := next(stream), events.MappingEndEvent):
         if not isinstance(key, events.ScalarEvent):
             raise Unreadable(_line(key), "a key must be a word. Curly braces in text need quotes around the text.")
-        name = str(key.value)
+        name = _text(key)
         here = _below(path, name)
         if name in found:
             message = f"{name} stands here twice, first on line {lines[here]}; keep one of them."
@@ -161,7 +165,7 @@ def _mapping(stream: Iterator[yaml.Event], path: str, lines: dict[str, int], dep
 
 
 def _scalar(event: yaml.ScalarEvent) -> Any:
-    text = str(event.value)
+    text = _text(event)
     if not event.implicit[0]:  # in quotes, or a block of text
         return text
     if text in _WORDS:
@@ -176,6 +180,13 @@ def _scalar(event: yaml.ScalarEvent) -> Any:
     if number in (float("inf"), float("-inf")):
         raise Unreadable(_line(event), f"the number {text[:20]} is too large; if it is text, put it in quotes.")
     return number
+
+
+def _text(event: yaml.ScalarEvent) -> str:
+    text = str(event.value)
+    if unkept := _UNKEPT.search(text):
+        raise Unreadable(_line(event), f"holds U+{ord(unkept[0]):04X}, which no database keeps; take it out.")
+    return text
 
 
 def _line(event: yaml.Event) -> int:

@@ -11,6 +11,7 @@ from policies.lifecycle.actor import Actor
 from policies.lifecycle.batches import batched
 from policies.lifecycle.policies import newest
 from policies.lifecycle.refusals import Forbidden, Invalid
+from policies.lifecycle.texts import storable
 from policies.models import Environment, Policy, PolicyScope, Release, ReleaseState, Revision, Role, Service
 
 
@@ -37,7 +38,7 @@ def _chosen(service: str | None, references: set[str], by: Actor) -> list[int]:
     """The numbers of the policies, in the order of the file: sorted here, because databases sort text differently."""
     errors: dict[str, list[str]] = {}
     seen = Service.objects.all() if by.user is None else access.visible_services(by.user)
-    if service is not None and not seen.filter(slug=service, archived_at=None).exists():
+    if service is not None and not (storable(service) and seen.filter(slug=service, archived_at=None).exists()):
         errors["service"] = [f"There is no service “{service:.63}”."]
     rows = Policy.objects.filter(archived_at=None).values_list("pk", "service__slug", "scope", "name")
     visible = rows.filter(Q(service=None) | Q(service__in=seen))

@@ -8,10 +8,10 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
-from policies.files import writing
+from policies.files import reading, writing
 from policies.files.reading import MAX_SIZE, Unreadable, read
 
-TEXT = some.text(some.characters(exclude_categories=["Cs"]), max_size=30)
+TEXT = some.text(some.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 LOOKALIKES = some.sampled_from(
     [
         *(
@@ -38,7 +38,7 @@ LOOKALIKES = some.sampled_from(
         *("1", "-0", "+1", "007", "0o17", "0x1F", "1_000", "1e5", "1E-7", ".5", "5.", "1.0", ".inf", ".nan", "1:30"),
         *("2026-11-22", "2026-11-22T10:00:00Z", "a: b", "a #b", "a\nb", "a \nb", "a\n\nb\n", "\na", " a\nb", "a\n\n"),
         *("a\r\nb", "\ta", "a\tb\nc", "%x", "@x", "`x`", "{x}", "[x]", "*x", "!x", "|", ">", "---", "...", "a\n---\nb"),
-        *("\ufeffa", "a\x85b", "a\u2028b", "\x00", "\x1b[0m", "é", "漢字", "🙂", "'", '"', "\\", "'a'", "x" * 3000),
+        *("\ufeffa", "a\x85b", "a\u2028b", "\x7f", "\x1b[0m", "é", "漢字", "🙂", "'", '"', "\\", "'a'", "x" * 3000),
     ]
 )
 ANY_TEXT = some.one_of(TEXT, LOOKALIKES, some.lists(LOOKALIKES | TEXT, max_size=4).map("\n".join))
@@ -170,7 +170,7 @@ BROKEN = [
     ("a:\n\tb: 1\n", 2, "indent with blanks"),
     ("a: b: c\n", 1, "needs quotes"),
     ("a: [1, 2\nb: 3\n", 2, "indentation"),
-    ("a: 'x\n", 2, "quotes"),
+    ("a: 'x\nb: 1\nc: 2\n", 1, "while scanning a quoted scalar"),
     ("a: 1\n b: 2\n", 2, "indentation"),
     ("a: {x}: 1\n", 1, "needs quotes"),
     ("? [a]\n: 1\n", 1, "a key must be a word"),
@@ -181,6 +181,9 @@ BROKEN = [
     ("a: " + "[" * 50 + "]" * 50, 1, "deeper than 32"),
     ("x" * (MAX_SIZE + 1), 1, "Split it"),
     ("@a: 1\n", 1, "needs quotes"),
+    ('a: 1\nb: "\\0"\n', 2, "no database keeps"),
+    ('"\\0": 1\n', 1, "no database keeps"),
+    ('a: "\\ud800"\n', 1, "."),
     ("%YAML 9.9\n---\na: 1\n", 1, "YAML"),
 ]
 
@@ -200,11 +203,25 @@ def test_no_bomb_goes_off() -> None:
     assert "deeper" in refused("{a: " * 100_000).message
 
 
-@settings(max_examples=150, deadline=None)
-@given(some.text(some.characters(), max_size=40) | some.text("-:[]{}&*!|>#'\"%@`? \n\tab1,", max_size=40))
-def test_no_text_whatever_makes_the_reader_fail(text: str) -> None:
-    body = text.encode("utf-8", "surrogatepass")
-    try:
-        read(body)
-    except Unreadable as fault:
-        assert 1 <= fault.line <= body.count(b"\n") + body.count(b"\r") + 3
+@pytest.mark.parametrize("loader", [reading._Loader, yaml.SafeLoader])
+def test_no_text_whatever_makes_the_reader_fail(monkeypatch: pytest.MonkeyPatch, loader: Any) -> None:
+    monkeypatch.setattr(reading, "_Loader", loader)
+    odd = some.sampled_from([r'"\ud800"', r'"\U00110000"', r'"\0": "\U0000d800"', "[" * 3000, "- " * 3000])
+
+    @settings(max_examples=100, deadline=None)
+    @given(odd | some.text(max_size=40) | some.text("-:[]{}&*!|>#'\"%@`? \n\tab1,\\", max_size=40))
+    def tried(text: str) -> None:
+        body = text.encode("utf-8", "surrogatepass")
+        try:
+            repr(read(body).value).encode()
+        except Unreadable as fault:
+            assert 1 <= fault.line <= body.count(b"\n") + body.count(b"\r") + 3
+
+    tried()
+
+
+def test_both_readers_of_the_library_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = written({"text": "no\n\n- yes: 1 #\n", "a": {"b": ["1", 1, 1.5, None, True, [], {}]}, "é": "🙂\t"}).encode()
+    file = read(body)
+    monkeypatch.setattr(reading, "_Loader", yaml.SafeLoader)
+    assert read(body) == file
