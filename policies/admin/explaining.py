@@ -148,11 +148,12 @@ def _answer(answer: Answered | None) -> dict[str, Any] | None:
 
 
 def _rows(told: Explanation) -> list[dict[str, Any]]:
-    """Switches, then the rules in the order of the policy."""
+    """Switches and the caller's overrides, then the rules in the order of the policy."""
     switches = [
         {"name": f"switch {one.id}", "title": one.effect, "words": switch_in_words(one)} for one in told.switches
     ]
-    return [*switches, *_rules(told.rules)]
+    overrides = [{"name": f"override {one.id}", "title": one.effect, "words": one.words} for one in told.overrides]
+    return [*switches, *overrides, *_rules(told.rules)]
 
 
 def _rules(rules: Iterable[ToldRule]) -> list[dict[str, Any]]:

@@ -86,6 +86,18 @@ class SwitchPart(serializers.Serializer[Any]):
     decides = serializers.BooleanField(help_text="Whether it is the one that ends this call.")
 
 
+class OverridePart(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    effect = serializers.CharField()
+    key = serializers.DictField(child=serializers.CharField(), help_text="Whom it is for.")
+    policy = serializers.CharField(allow_null=True)
+    rule = serializers.CharField(allow_null=True)
+    limit = serializers.IntegerField(allow_null=True)
+    until = serializers.DateTimeField()
+    decides = serializers.BooleanField(help_text="Whether the decision is its alone.")
+    words = serializers.CharField(help_text="What it does to this call.")
+
+
 class KeyPart(serializers.Serializer[Any]):
     part = serializers.CharField()
     value = serializers.CharField(allow_null=True)
@@ -121,10 +133,10 @@ class RulePart(serializers.Serializer[Any]):
     source = serializers.DictField(help_text="scope, policy and revision that the rule comes from.")
     sentence = serializers.CharField(help_text="What it does to any call.")
     verdict = serializers.ChoiceField(
-        choices=["passes", "denies", "would_deny", "counts", "runs", "absent", "skipped"],
+        choices=["passes", "denies", "would_deny", "counts", "runs", "absent", "skipped", "exempt"],
         help_text="would_deny: it is in shadow. counts: whether it lets the call pass is for the counters to say. "
         "runs: it watches the call while that runs. absent: a condition does not hold. skipped: a part of its key is "
-        "missing.",
+        "missing. exempt: an override spares this caller.",
     )
     reached = serializers.BooleanField(help_text="Whether this call gets as far as this rule.")
     words = serializers.CharField(help_text="The verdict.")
@@ -136,6 +148,9 @@ class RulePart(serializers.Serializer[Any]):
     conditions = ConditionPart(many=True, help_text="All must hold, else the rule is absent.")
     key = KeyPart(many=True, help_text="Whose counter it is; empty: one for all callers, or nothing is counted.")
     cost = serializers.IntegerField(allow_null=True, help_text="What this call takes; null: nothing is counted.")
+    overrides = serializers.ListField(
+        child=serializers.IntegerField(), help_text="Ids of overrides that change it for this caller."
+    )
     content = Content(help_text="The rule as it was written.")
 
 
@@ -177,6 +192,7 @@ class ExplanationRow(serializers.Serializer[Any]):
     matched = MatchedPart()
     policy = PolicyPart(allow_null=True)
     switches = SwitchPart(many=True)
+    overrides = OverridePart(many=True, help_text="Those that hold for this caller.")
     rules = RulePart(many=True, help_text="Of every kind, in the order of the policy.")
     decision = DecisionPart()
     answer = AnswerPart(allow_null=True, help_text="What a denied caller gets, but for the id of the decision.")
@@ -198,9 +214,9 @@ class Explain(Room):
     titles = {"explain": "Explain a request"}
 
     def explain(self, request: Request) -> Response:
-        """What is live makes this of a sample request: endpoint, policy, switches, every rule with its source, its
-        verdict and the caller's key, the candidate, and the decision in fields and words. Nothing is counted; counters
-        are not read, so a call is told as one of a caller who has used nothing.
+        """What is live makes this of a sample request: endpoint, policy, switches, the caller's overrides,
+        every rule with its source, its verdict and the caller's key, the candidate, and the decision in fields and
+        words. Nothing is counted; counters are not read, so a call is told as one of a caller who has used nothing.
         """
         values = self.read()
         sample = values["request"]

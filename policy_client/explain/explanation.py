@@ -7,6 +7,7 @@ of a caller who has used nothing, with the names of the rules on which it depend
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from datetime import UTC
 
 from policy_client.answer import answer, problem
@@ -20,21 +21,24 @@ from policy_client.explain.values import (
     Beside,
     Decided,
     Explanation,
+    HeldOverride,
     HeldPolicy,
     HeldSwitch,
     Matched,
     ToldRule,
 )
-from policy_client.explain.wording import decided_in_words, matched_in_words
+from policy_client.explain.wording import decided_in_words, matched_in_words, override_in_words
 from policy_client.limit import SECOND
+from policy_client.overrides import Override
 from policy_client.plan import Entry, Plan
 from policy_client.routes import canonical, normalise, path_values
 
-_BEFORE_RULES = ("mode_off", "switch_bypass", "switch_block")
+_BEFORE_RULES = ("mode_off", "switch_bypass", "switch_block", "override_block")
 
 
 def explain(plan: Plan, call: Call, now: float) -> Explanation:
-    """Explain `call`, by its endpoint's name, else its route, else its path. `now` (seconds) matters to switches."""
+    """Explain `call`, by its endpoint's name, else its route, else its path. `now` (seconds) matters to switches and
+    overrides."""
     call = copy.copy(call)
     how, entry, template = _found(plan, call)
     if how == "path" and template is not None:
@@ -44,7 +48,10 @@ def explain(plan: Plan, call: Call, now: float) -> Explanation:
     decision = _decision(plan, call, now, entry)
     lowered = "" if plan.mode == "enforce" else plan.mode
     ended = decision.reason in _BEFORE_RULES
-    rules = tell(policy.rules if policy else (), call, policy=entry.policy, lowered=lowered, ended=ended)
+    overrides = () if plan.off else entry.overrides_of(call, now)
+    rules = tell(
+        policy.rules if policy else (), call, policy=entry.policy, lowered=lowered, ended=ended, overrides=overrides
+    )
     return Explanation(
         service=plan.bundle.service,
         environment=plan.bundle.environment,
@@ -60,10 +67,11 @@ def explain(plan: Plan, call: Call, now: float) -> Explanation:
         ),
         policy=_policy(policy),
         switches=_switches(entry, plan, now),
+        overrides=tuple(_override(one, rules, decision) for one in overrides),
         rules=rules,
         decision=_decided(decision, rules),
         answer=_answer(decision, call),
-        candidate=_beside(policy, call, decision.candidate),
+        candidate=_beside(policy, call, decision.candidate, entry.candidate, now),
     )
 
 
@@ -135,10 +143,28 @@ def _switch(switch: Switch, decides: bool) -> HeldSwitch:
     )
 
 
-def _beside(policy: Policy | None, call: Call, decision: Decision | None) -> Beside | None:
-    if policy is None or policy.candidate is None or decision is None:
+def _override(override: Override, rules: Sequence[ToldRule], decision: Decision) -> HeldOverride:
+    decides = decision.override == override.id
+    return HeldOverride(
+        id=override.id,
+        effect=override.effect.value,
+        key=dict(override.key),
+        policy=override.policy,
+        rule=override.rule,
+        limit=override.limit,
+        until=override.until.isoformat().replace("+00:00", "Z"),
+        decides=decides,
+        words=override_in_words(override, rules, decides=decides),
+    )
+
+
+def _beside(
+    policy: Policy | None, call: Call, decision: Decision | None, entry: Entry | None, now: float
+) -> Beside | None:
+    if policy is None or policy.candidate is None or decision is None or entry is None:
         return None
-    rules = tell(policy.candidate.rules, call, policy=policy.reference, lowered="", ended=False)
+    overrides = entry.overrides_of(call, now)
+    rules = tell(policy.candidate.rules, call, policy=policy.reference, lowered="", ended=False, overrides=overrides)
     return Beside(
         revision=policy.candidate.revision,
         rules=rules,

@@ -50,6 +50,22 @@ class HeldSwitch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOverride:
+    """An override that holds for the caller now. `decides`: the decision is its alone. `words` are what it does to this
+    call."""
+
+    id: int
+    effect: str
+    key: Mapping[str, str]
+    policy: str | None
+    rule: str | None
+    limit: int | None
+    until: str
+    decides: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPart:
     """One part of whose counter it is. `counted_as`: value, hash (of a value longer than 64 characters), address (in
     place of what the call lacks; without a value if the sample has no address), shared (one counter for all that lack
@@ -76,8 +92,9 @@ class ToldRule:
     `mode` is enforce or shadow as it holds for this call, `mode_words` why, where the rule alone does not tell.
     `verdict`: passes; denies, or would_deny in shadow; counts (whether it lets the call pass is for the store to say);
     runs (it watches the call while that runs); absent (not all `conditions` hold); skipped (a part of its key is
-    missing). `reached`: whether the call gets as far as this rule. `status` and `detail` are of a denial by it. `cost`
-    is what the call takes of its counter, whose `key` it is; None and empty where nothing is counted. `content` is what
+    missing); exempt (an override spares this caller). `reached`: whether the call gets as far as this rule. `status`
+    and `detail` are of a denial by it. `cost` is what the call takes of its counter, whose `key` it is; None and empty
+    where nothing is counted. `overrides` are the ids of those that change it for this caller, and `content` is what
     people wrote.
     """
 
@@ -98,6 +115,7 @@ class ToldRule:
     conditions: tuple[ToldCondition, ...]
     key: tuple[KeyPart, ...]
     cost: int | None
+    overrides: tuple[int, ...]
     content: Mapping[str, Any]
 
     @property
@@ -156,6 +174,7 @@ class Explanation:
     matched: Matched
     policy: HeldPolicy | None
     switches: tuple[HeldSwitch, ...]
+    overrides: tuple[HeldOverride, ...]
     rules: tuple[ToldRule, ...]
     decision: Decided
     answer: Answered | None

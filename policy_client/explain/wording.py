@@ -6,17 +6,28 @@ from collections.abc import Iterator, Sequence
 
 from policy_client.bundle import Policy
 from policy_client.call import Call
+from policy_client.callers import Treatment
 from policy_client.decision import Decision
 from policy_client.explain.values import Answered, Explanation, HeldSwitch, KeyPart, ToldRule
+from policy_client.overrides import Effect, Override
 from policy_client.rules.verdict import Verdict
 from policy_client.rules.wording import listed
 
-_ALLOWED = {
+_ENDED = {
+    "switch_block": "Denied with {0.status}: a switch blocks it. {0.detail}",
+    "override_block": "Denied with {0.status}: override {0.override} blocks this caller.",
     "mode_off": "Allowed: the mode of the client is off, nothing is decided.",
     "switch_bypass": "Allowed: a switch lets every call through, and nothing is counted.",
     "no_policy": "Allowed: no policy holds for it, and nothing is counted.",
     "unknown_endpoint": "Allowed: no policy has an endpoint of this name, and nothing is counted.",
 }
+
+
+_IDLE = {
+    Effect.EXEMPT: "no limit that it is about applies to this call, or another override spares the caller already",
+    Effect.LIMIT: "what it is about does not apply, counts others together with this caller, or has another override",
+}
+_IDLE[Effect.RESET] = _IDLE[Effect.LIMIT]
 
 
 def matched_in_words(how: str, call: Call, template: str | None, policy: Policy | None) -> str:
@@ -33,10 +44,8 @@ def matched_in_words(how: str, call: Call, template: str | None, policy: Policy 
 
 def decided_in_words(decision: Decision, rules: Sequence[ToldRule]) -> str:
     """The decision as one or two sentences."""
-    if decision.reason == "switch_block":
-        return f"Denied with {decision.status}: a switch blocks it. {decision.detail}"
-    if decision.reason in _ALLOWED:
-        return _ALLOWED[decision.reason]
+    if decision.reason in _ENDED:
+        return _ENDED[decision.reason].format(decision)
     would_deny = [rule.name for rule in rules if rule.reached and rule.verdict == "would_deny"]
     also = f" In shadow, {listed(would_deny)} would deny it." if would_deny else ""
     if not decision.allowed:
@@ -47,7 +56,9 @@ def decided_in_words(decision: Decision, rules: Sequence[ToldRule]) -> str:
         return f"Allowed as long as {listed(depends_on)}.{also}"
     if any(rule.reached and rule.unless for rule in rules):
         return f"Allowed: what counts or watches it is in shadow, and denies nothing.{also}"
-    return f"Allowed: no limit applies to it, and nothing is counted.{also}"
+    exempt = decision.reason == "override_exempt"
+    why = f"override {decision.override} spares this caller all limits" if exempt else "no limit applies to it"
+    return f"Allowed: {why}, and nothing is counted.{also}"
 
 
 def verdict_in_words(
@@ -59,6 +70,8 @@ def verdict_in_words(
         return f"does not apply: it is there only where {listed(missing)}"
     if outcome == "skipped":
         return f"does not apply; {', '.join(whose or ())}"
+    if outcome == "exempt":
+        return "counts nothing"
     if outcome in ("denies", "would_deny"):
         words = f"{'denies' if outcome == 'denies' else 'would deny'} it with {verdict.status}: {verdict.detail}"
     elif whose is None:
@@ -88,6 +101,33 @@ def switch_in_words(switch: HeldSwitch) -> str:
     return f"{does}{until}{'; it decides' if switch.decides else '; it does not decide'}"
 
 
+def treatment_in_words(changes: Treatment) -> str:
+    """What overrides change of a rule, as its verdict is followed by."""
+    if changes.exempt:
+        return f"; override {changes.exempt.id} exempts this caller"
+    words = ""
+    if changes.limit:
+        words += f"; override {changes.limit.id} gives this caller another limit: {changes.limit.limit:,}"
+    if changes.reset:
+        words += f"; override {changes.reset.id} has this caller counted anew"
+    return words
+
+
+def override_in_words(override: Override, rules: Sequence[ToldRule], *, decides: bool) -> str:
+    """What it does to this call, as its number is followed by."""
+    until = f"until {override.until.isoformat().replace('+00:00', 'Z')}"
+    if override.effect is Effect.BLOCK:
+        return f"blocks this caller {until}{'; it decides' if decides else '; it does not decide'}"
+    names = listed([rule.name for rule in rules if override.id in rule.overrides])
+    if not names:
+        return f"changes nothing here ({override.effect.value}, {until}): {_IDLE[override.effect]}"
+    if override.effect is Effect.EXEMPT:
+        return f"exempts this caller from {names} {until}"
+    if override.effect is Effect.LIMIT:
+        return f"gives this caller a limit of {override.limit:,} in {names} {until}"
+    return f"has this caller counted anew in {names}, {until}"
+
+
 def as_text(told: Explanation) -> str:
     """For a terminal."""
     return "\n".join(_lines(told))
@@ -104,6 +144,8 @@ def _lines(told: Explanation) -> Iterator[str]:
         yield f"owner     {told.policy.owner or 'not told'}"
     for switch in told.switches:
         yield f"switch    {switch.id}: {switch_in_words(switch)}"
+    for override in told.overrides:
+        yield f"override  {override.id}: {override.words}"
     yield from _rules_and_answer(told.rules, told.answer)
     if told.candidate:
         yield ""

@@ -1,6 +1,7 @@
 """The same call gets the same answer in every framework, but for the id of the decision."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ from starlette.routing import Route
 from werkzeug.test import Client as WsgiClient
 from werkzeug.wrappers import Response
 
-from policy_client import Call
+from policy_client import Call, Identity
 from policy_client.asgi import PolicyMiddleware
 from policy_client.django.throttling import PolicyThrottle
 from policy_client.flask import Policies as FlaskPolicies
@@ -121,7 +122,10 @@ def django_throttle(method: str) -> tuple[int, dict[str, str], bytes]:
 def django_asgi(method: str) -> tuple[int, dict[str, str], bytes]:
     class Addressed(AsyncClient):
         def _base_scope(self, **request: Any) -> Any:
-            return {**super()._base_scope(**request), "client": ["192.0.2.1", 5000]}
+            scope = super()._base_scope(**request)
+            # Django's client always sends a cookie header of its own, which would be joined to ours.
+            told = [header for header in scope["headers"] if header != (b"cookie", b"")]
+            return {**scope, "headers": told, "client": ["192.0.2.1", 5000]}
 
     with override_settings(ROOT_URLCONF=AsyncUrls):
         answer = asyncio.run(django(method, Addressed()))
@@ -227,7 +231,7 @@ def told(ask: Callable[[str], Any], kind: str, method: str) -> list[Any]:
             found.append((status, ours, lower["content-type"], text))
         if held is not None:
             held.finish()
-        found.append([one for batch in batches(policies) for one in batch["counts"]])
+        found.append(counts_of(policies))
         return found
 
 
@@ -252,6 +256,48 @@ def test_every_framework_gives_the_same_answers(kind: str, method: str) -> None:
         assert statuses == [denied[kind]] * 4
 
 
+BLOCKED: list[dict[str, str]] = [
+    {"ip": "192.0.2.0/24"},
+    {"path:n": "7", "query:q": "é", "header:x-h": "h", "cookie:c": "1"},
+    {"user": "alice", "tenant": "acme", "api_key": "k", "attr:plan": "free", "method": "POST"},
+]
+
+
+@pytest.mark.parametrize("key", BLOCKED, ids=["address", "request", "identity"])
+def test_every_framework_blocks_a_caller_alike_by_what_no_rule_asks_for(key: dict[str, str]) -> None:
+    entry = policy("", route="/things/{n}/", shared={"key": [], "limit": 9, "window": 60})
+    override = {"id": 5, "key": key, "policy": "POL-0001", "effect": "block", "until": "2026-01-02T00:00:00Z"}
+    alice = Identity(user="alice", tenant="acme", api_key="k", attributes={"plan": "free"})
+    WORK[:] = []
+    found = []
+    for ask in FRAMEWORKS:
+        with in_force(Policies(identify=lambda _request: alice)) as policies:
+            policies._source.put(bundle(entry, overrides=[override]))
+            policies.client.refresh()
+            status, headers, body = ask("POST")
+            ours = {name.lower(): value for name, value in headers.items() if name.lower() in OURS}
+            counts = [(one["rule"], one["allowed"], one["denied"]) for one in counts_of(policies)]
+            problem = {**json.loads(body), "decision_id": "ID"}
+            found.append((status, ours, problem, counts))
+            policies._source.put(bundle(entry, overrides=[{**override, "key": {**key, "ip": "192.0.2.2"}}], version=2))
+            policies.client.refresh()
+            assert ask("POST")[0] == 200
+    assert found == [found[0]] * len(FRAMEWORKS)
+    status, ours, problem, counts = found[0]
+    assert (status, ours, counts) == (403, {"cache-control": "no-store"}, [(None, 0, 1)])
+    assert (problem["title"], problem["policy"], problem["rule"], problem["retry_after"]) == (
+        "Forbidden",
+        "POL-0001",
+        None,
+        None,
+    )
+    assert problem["detail"] == "This caller is blocked (override 5)."
+
+
+def counts_of(policies: Policies) -> list[dict[str, Any]]:
+    return [one for batch in batches(policies) for one in batch["counts"]]
+
+
 @pytest.mark.parametrize("ask", FRAMEWORKS)
 def test_a_candidates_guard_sees_the_body_where_the_policy_in_force_has_no_guard(ask: Any) -> None:
     entry = policy("", route="/things/{n}/", shared={"key": [], "limit": 9, "window": 60})
@@ -262,5 +308,5 @@ def test_a_candidates_guard_sees_the_body_where_the_policy_in_force_has_no_guard
         policies._source.put(bundle(entry))
         policies.client.refresh()
         assert ask("POST")[0] == 200
-        counts = [one for batch in batches(policies) for one in batch["counts"]]
+        counts = counts_of(policies)
         assert [one["denied"] for one in counts if one.get("role") == "candidate"] == [1, 1]
