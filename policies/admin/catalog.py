@@ -6,13 +6,13 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from policies.admin import cells
+from policies.admin import cells, handbook
 from policies.admin.filters import InUseFilter, StateFilter
 from policies.admin.verbs import ReasonField, VerbAdmin, VerbForm, columns
 from policies.lifecycle import access, catalog
@@ -162,8 +162,18 @@ class ServiceAdmin(CatalogAdmin):
     def instances_count(self, row: Any) -> int:
         return int(row.instances_n)
 
+    def get_urls(self) -> list[URLPattern]:
+        own = path(
+            "<int:number>/handbook/", self.admin_site.admin_view(self.handbook), name="policies_service_handbook"
+        )
+        return [own, *super().get_urls()]
+
+    def handbook(self, request: HttpRequest, number: int) -> HttpResponse:
+        return handbook.show(request, self.admin_site, self.get_object(request, str(number)))
+
     def links(self, row: Service) -> list[tuple[str, str]]:
         return [
+            ("Handbook", reverse("admin:policies_service_handbook", args=[row.pk])),
             ("Policies", listing("policy", service=row.slug)),
             ("Endpoints", listing("endpoint", service__id__exact=row.pk)),
             ("Instances", listing("instance", service__id__exact=row.pk)),

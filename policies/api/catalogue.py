@@ -4,7 +4,10 @@ from typing import Any, ClassVar
 
 import django_filters
 from django.db.models import QuerySet
+from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -12,8 +15,11 @@ from rest_framework.reverse import reverse
 from policies.api.fields import Body, Flag, Named, Text, Whole, moment, why
 from policies.api.filters import YesNo
 from policies.api.preconditions import etag_of, require_match
+from policies.api.problems import invalid
 from policies.api.rooms import Room
 from policies.lifecycle import catalog
+from policies.lifecycle.handbook import handbook
+from policies.lifecycle.handbook_text import markdown
 from policies.models import MOST_APPROVALS, Environment, Service, Team
 
 _SLUG = "Its name in URLs, commands and bundles; it cannot be changed later."
@@ -148,6 +154,27 @@ class Services(Catalogue):
     filterset_class = ServiceFilter
     bodies = {"create": ServiceBody, "update": ServiceBody, "partial_update": ServiceBody}
     answers = dict.fromkeys(("list", "retrieve", "create", "update", "partial_update"), ServiceRow)
+    plain = {"handbook": "text/markdown"}
+    titles = {"handbook": "Read the handbook of a service"}
+    parameters = {
+        "handbook": [
+            OpenApiParameter("environment", str, description="The slug of one environment; default: each of them.")
+        ]
+    }
+
+    @action(detail=True, filterset_class=None, search_fields=[])
+    def handbook(self, request: Request, slug: str) -> HttpResponse:
+        """Every default and policy that holds for the service, as Markdown: owner, reason, where each value comes from,
+        how to go back and the command for it.
+        """
+        environment, asked = None, request.query_params.get("environment")
+        if asked is not None:
+            known = Environment.objects.filter(archived_at=None)
+            environment = None if "\0" in asked else known.filter(slug=asked).first()
+            if environment is None:
+                raise invalid({"environment": [f"There is no environment “{asked[:63]}”."]})
+        text = markdown(handbook(self.find(), environment, by=self.by.name))
+        return HttpResponse(text, content_type="text/markdown; charset=utf-8")
 
 
 class Environments(Catalogue):

@@ -113,3 +113,27 @@ def test_a_switch_of_another_service_is_not_on_the_page_of_a_default_of_all(admi
     mine = switches.set_switch("block", policy=shared, by=factories.SYSTEM, reason="ours")
     all_of_it = switches.set_switch("bypass", by=factories.SYSTEM, reason="all")
     assert policy_facts.open_switches(shared, timezone.now()) == [mine, all_of_it]
+
+
+def test_the_handbook_is_a_page_and_a_file(admin, catalogue):
+    shared = shared_default(rules=[factories.rate_limit(name="floor", mandatory=True)])
+    policy = factories.make_policy(reason="<script>alert(1)</script>")
+    live(shared, catalogue.production)
+    live(policy, catalogue.production)
+    url = f"/admin/policies/service/{catalogue.reports.pk}/handbook/"
+    assert url in admin.get(f"/admin/policies/service/{catalogue.reports.pk}/change/").content.decode()
+    page = admin.get(f"{url}?environment=production").content.decode()
+    assert "default of every service" in page and "mandatory" in page and "<script>alert" not in page
+    assert f"manage.py rollback {policy.reference} production" in page
+    assert "Nothing is live here." in admin.get(f"{url}?environment=staging").content.decode()
+    text = admin.get(f"{url}?as=markdown")
+    assert text.headers["Content-Type"].startswith("text/markdown")
+    assert text.content.decode().startswith("# Handbook of Reports")
+
+
+def test_the_handbook_is_for_those_who_may_know_of_the_service(client, catalogue):
+    bob = factories.person("bob", is_staff=True)
+    factories.grant(bob, "viewer", service=catalogue.shop)
+    client.force_login(bob)
+    assert client.get(f"/admin/policies/service/{catalogue.shop.pk}/handbook/").status_code == 200
+    assert client.get(f"/admin/policies/service/{catalogue.reports.pk}/handbook/").status_code == 404

@@ -65,3 +65,17 @@ def test_an_editor_of_one_service_changes_its_default_and_not_that_of_all(catalo
     ours = {**draft(), "name": "ours", "scope": "service", "endpoints": [], "reason": "our floor"}
     assert api.post("/policies/", ours).status_code == 201
     assert Policy.objects.count() == 2
+
+
+def test_the_handbook_is_markdown(catalogue: Catalogue, alice: Api) -> None:
+    reference = alice.post("/policies/", shared()).json()["reference"]
+    release = {"policy": reference, "environment": "production", "mode": "enforce", "reason": "go"}
+    assert alice.post("/releases/", release).status_code == 201
+    answer = alice.get("/services/reports/handbook/?environment=production")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/markdown; charset=utf-8")
+    text = answer.content.decode()
+    assert text.startswith("# Handbook of Reports") and f"### {reference} floor, r1" in text and "--by alice" in text
+    assert "private" in answer.headers["Cache-Control"]
+    assert "## Staging" in alice.get("/services/reports/handbook/").content.decode()
+    assert list(alice.get("/services/reports/handbook/?environment=moon").json()["errors"]) == ["environment"]
+    assert alice.get("/services/moon/handbook/").status_code == 404
