@@ -91,6 +91,7 @@ def test_a_policy_is_written_released_enforced_and_rolled_back(console, reports,
     seen_by_all(alice, reports, lambda: not limited(reports))
     assert [export(reports).status for _ in range(15)] == [200] * 15
     switches_act_beside_the_policy(alice, reports)
+    one_caller_is_unblocked(alice, reports)
     the_trail_names_every_act(variables)
 
 
@@ -195,6 +196,22 @@ def switches_act_beside_the_policy(alice, reports):
     answered(reports, 200, NEWCOMER, "calls pass again")
 
 
+def one_caller_is_unblocked(alice, reports):
+    """Her caller's calls are used up, and so are another one's; an override forgets what hers has used."""
+    page = alice.page
+    for caller in (ALICE, NEWCOMER):
+        answered(reports, 429, caller, "calls are used up")
+    alice.click(page.get_by_role("link", name="Unblock or exempt one caller …"))
+    alice.click(page.get_by_label("reset: forget what this caller used"))
+    alice.write("ip", into="Part of the call")
+    alice.write(ALICE, into="has the value")
+    alice.write("Her script is mended.", into="Why?")
+    alice.click(page.get_by_role("button", name="Make the exception"))
+    assert f"The caller ip {ALICE} starts anew" in page.locator(".messagelist").inner_text()
+    answered(reports, 200, ALICE, "her caller is unblocked")
+    assert export(reports, NEWCOMER).status == 429
+
+
 def the_trail_names_every_act(variables):
     assert run(variables, "manage.py", "verify_audit").startswith("Whole: ")
     trail = run(variables, "-m", "tests.journeys.trail")
@@ -209,5 +226,6 @@ def the_trail_names_every_act(variables):
         ("switch.clear", "Month end is over."),
         ("switch.set", "The database is down."),
         ("switch.clear", "The database is back."),
+        ("override.set", "Her script is mended."),
     ]
     assert all(event["door"] == "admin" and event["request_id"] for event in events if event["actor"] == stage.NAME)
