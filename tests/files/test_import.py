@@ -397,7 +397,7 @@ def test_whatever_can_be_saved_goes_round_and_comes_back_the_same(catalogue: Cat
     policy = make_policy()
     legal = 0
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(drafts())
     def tried(content: dict[str, Any]) -> None:
         nonlocal legal
@@ -415,4 +415,4 @@ def test_whatever_can_be_saved_goes_round_and_comes_back_the_same(catalogue: Cat
         assert Revision.objects.latest("pk").digest == digest
 
     tried()
-    assert legal >= 20
+    assert legal >= 12

@@ -64,7 +64,7 @@ def refused(text: str | bytes) -> Unreadable:
     return caught.value
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(some.dictionaries(ANY_TEXT, VALUES, max_size=5))
 @example({"text": "a\n b\n\n  c"})
 @example({"text": "a\n\n\n b\n"})
@@ -75,7 +75,7 @@ def test_whatever_is_written_is_read_back_exactly(policy: dict[str, Any]) -> Non
     assert repr(written(*back["policies"])) == repr(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(ANY_TEXT)
 def test_another_reader_gets_the_same_text(text: str) -> None:
     assert yaml.safe_load(written({"text": text}))["policies"] == [{"text": text}]
