@@ -4,9 +4,12 @@ from collections.abc import Callable
 
 import structlog
 from django.core.cache import cache
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
+from django.utils import timezone
+
+from policies.jobs import standing
 
 log = structlog.get_logger(__name__)
 
@@ -17,9 +20,13 @@ def alive(request: HttpRequest) -> JsonResponse:
 
 
 def ready(request: HttpRequest) -> JsonResponse:
-    """200 when every part works, else 503; `error` names the kind of failure, the log has the rest."""
+    """200 when every part works, else 503; `error` names the kind of failure, the log has the rest.
+
+    Jobs are told of and decide nothing: a console whose jobs stand still serves every bundle.
+    """
     parts = {name: state(name, probe) for name, probe in PARTS.items()}
     ok = all(part["ok"] for part in parts.values())
+    parts["jobs"] = jobs()
     return JsonResponse({"ok": ok, "parts": parts}, status=200 if ok else 503)
 
 
@@ -31,6 +38,15 @@ def state(name: str, probe: Callable[[], None]) -> dict[str, object]:
         log.error("not_ready", part=name, error=f"{type(error).__name__}: {error}")
         return {"ok": False, "error": type(error).__name__}
     return {"ok": True}
+
+
+def jobs() -> dict[str, object]:
+    """Which jobs fail, are late or never ran; that alone makes nobody unready."""
+    try:
+        told = standing.in_words(standing.standings(timezone.now()))
+    except DatabaseError as error:  # told of as the database's already
+        return {"ok": False, "error": type(error).__name__}
+    return {"ok": False, "error": told} if told else {"ok": True}
 
 
 class MigrationsPending(Exception):

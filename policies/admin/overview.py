@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from policies.admin import traffic
 from policies.admin.override_words import pill
+from policies.jobs import standing
 from policies.lifecycle import reach
 from policies.models import (
     Endpoint,
@@ -49,6 +50,16 @@ class Fleet:
         return self.live - self.current
 
 
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """How the jobs stand: those that fail, those that are late, when one ran last (None: none ever did)."""
+
+    count: int
+    failing: list[standing.Standing]
+    late: list[standing.Standing]
+    last: datetime | None
+
+
 def overview(request: HttpRequest, site: AdminSite) -> HttpResponse:
     """What a person sees first."""
     user: Any = request.user
@@ -63,6 +74,7 @@ def overview(request: HttpRequest, site: AdminSite) -> HttpResponse:
         "may_see": user.has_perm("policies.view_policy"),
         "may_create": user.has_perm("policies.add_policy"),
         "missing": _missing(),
+        "jobs": _jobs(now),
     }
     if environment is not None and context["may_see"]:
         context |= _facts(environment, now, user)
@@ -100,6 +112,17 @@ def _missing() -> list[dict[str, str]]:
     models = (Team, Service, Environment)
     lacking = [model.kind for model in models if not model.objects.filter(archived_at=None).exists()]
     return [{"kind": kind, "url": reverse(f"admin:policies_{kind}_add")} for kind in lacking]
+
+
+def _jobs(now: datetime) -> Jobs:
+    found = standing.standings(now)
+    failing = [one for one in found if one.failing]
+    return Jobs(
+        count=len(found),
+        failing=failing,
+        late=[one for one in found if one.problem and not one.failing],
+        last=max((one.last.started_at for one in found if one.last), default=None),
+    )
 
 
 def _fleet(environment: Environment, now: datetime, user: Any) -> Fleet:

@@ -40,6 +40,7 @@ NAVIGATION: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("Environments", "policies.environment"),
             Place("Teams", "policies.team"),
             Place("Instances", "policies.instance"),
+            Place("Checklists", "policies.checklisttemplate"),
         ),
     ),
     (
@@ -48,6 +49,13 @@ NAVIGATION: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("Service keys", "policies.servicekey"),
             Place("API tokens", "policies.apitoken"),
             Place("People", "auth.user"),
+        ),
+    ),
+    (
+        "Background",
+        (
+            Place("Jobs", "policies.jobrun"),
+            Place("Notices", "policies.notice"),
         ),
     ),
 )

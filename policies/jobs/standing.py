@@ -27,6 +27,11 @@ class Standing:
         """Whether it ran and did not get to its end."""
         return self.last is not None and self.last.outcome in (RunOutcome.FAILED, RunOutcome.KILLED)
 
+    @property
+    def late(self) -> bool:
+        """Whether it ran too long ago, or never."""
+        return self.last is None or self.problem.endswith("late")
+
 
 def standings(now: datetime) -> list[Standing]:
     """All jobs in the order in which they run, found with one query."""

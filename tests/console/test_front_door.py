@@ -3,15 +3,19 @@
 import json
 import re
 from dataclasses import replace
+from datetime import timedelta
 from urllib.request import urlopen
 
 import pytest
 from django.http import Http404, HttpResponse
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path
+from django.utils import timezone
 
 from console.middleware.headers import HEADERS
 from console.urls import urlpatterns as console_urls
+from policies.jobs.registry import JOBS
+from policies.models import JobRun
 from policy_client.identity import TrustedProxies
 
 
@@ -145,6 +149,7 @@ def test_behind_a_trusted_proxy_with_tls_nothing_is_redirected(door, settings):
 
 
 @pytest.mark.anyio
+@pytest.mark.django_db
 async def test_the_same_holds_under_asgi():
     client = AsyncClient(raise_request_exception=False)
     with override_settings(ROOT_URLCONF=__name__):
@@ -177,10 +182,35 @@ def test_ready_names_the_part_that_does_not_work(client, settings):
             "database": {"ok": True},
             "migrations": {"ok": True},
             "cache": {"ok": False, "error": "ConnectionError"},
+            "jobs": {"ok": False, "error": "; ".join(f"{job.name} never ran" for job in JOBS)},
         },
     }
 
 
+@pytest.mark.django_db
+def test_jobs_that_stand_still_are_told_of_and_make_nobody_unready(client):
+    def jobs_part():
+        response = client.get("/health/ready")
+        assert (response.status_code, response.json()["ok"]) == (200, True)
+        return response.json()["parts"]["jobs"]
+
+    now = timezone.now()
+    for job in JOBS:
+        JobRun.objects.create(job=job.name, node="n", started_at=now, outcome="done")
+    assert jobs_part() == {"ok": True}
+    JobRun.objects.create(job="send", node="n", started_at=now, outcome="failed")
+    JobRun.objects.filter(job="expire").update(started_at=now - timedelta(minutes=9))
+    assert jobs_part() == {"ok": False, "error": "expire is late; send failed"}
+
+    metrics = client.get("/metrics").content.decode()
+    assert 'console_job_failing{job="send"} 1.0' in metrics and 'console_job_failing{job="expire"} 0.0' in metrics
+    assert 'console_job_late{job="expire"} 1.0' in metrics and 'console_job_late{job="send"} 0.0' in metrics
+    [ran] = re.findall(r'console_job_last_run_timestamp_seconds{job="send"} (\S+)', metrics)
+    assert float(ran) == pytest.approx(now.timestamp(), abs=1)
+    assert "console_notices_waiting 0.0" in metrics and "console_notices_given_up 0.0" in metrics
+
+
+@pytest.mark.django_db
 def test_metrics_count_by_view_and_status(door):
     def value(labels):
         text = door.get("/metrics").content.decode()
