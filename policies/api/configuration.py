@@ -55,6 +55,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         {"name": "switches", "description": "Bypass or block, at once."},
         {"name": "overrides", "description": "Exceptions for one caller, for a time."},
         {"name": "catalogue", "description": "Teams, services, environments, endpoints."},
+        {"name": "people", "description": "Roles of people: given and withdrawn."},
         {"name": "audit", "description": "The append-only trail of every change."},
         {"name": "services", "description": "What services themselves ask and report, with a service key."},
     ],

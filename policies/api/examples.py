@@ -233,6 +233,15 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
             "reason": "nobody there answers",
         },
     },
+    "grant.create": {
+        "An editor of one service": {
+            "user": "alice",
+            "role": "editor",
+            "service": "reports",
+            "environment": None,
+            "reason": "is on call for the reports",
+        }
+    },
     "telemetry.post": {
         "A heartbeat": {
             "batch_id": "5f0c6a52b0d14d0f8f0f3a4e6b1f2c3d",

@@ -30,9 +30,13 @@ def keep_private(response: Response) -> Response:
 
 
 class Room(GenericViewSet[Any]):
-    """A resource: `kind` names its model permissions, `told` says what an answer has of a row."""
+    """A resource: `kind` names what it takes a role to look at, `told` says what an answer has of a row.
+
+    `shows_own`: whoever may look at nothing else here still finds what is their own.
+    """
 
     kind: str
+    shows_own = False
     tag: str
     http_method_names = METHODS
     bodies: ClassVar[Mapping[str, type[Serializer[Any]]]] = {}
@@ -46,7 +50,7 @@ class Room(GenericViewSet[Any]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if may_view(request.user, self.kind) or self.action in (None, "create"):
+        if self.shows_own or may_view(request.user, self.kind) or self.action in (None, "create"):
             return
         if self.detail:  # whoever may not know of it is told that there is nothing
             raise Http404

@@ -13,6 +13,7 @@ from policies.api.checklists import Checklists, Checks, ReleaseChecklist
 from policies.api.documentation import Documentation
 from policies.api.endpoints import Endpoints
 from policies.api.explain import Explain
+from policies.api.grants import Grants
 from policies.api.holds import Holds
 from policies.api.overrides import Overrides
 from policies.api.policies import Policies
@@ -56,6 +57,7 @@ router.register("policies", Policies, basename="policy")
 router.register("releases", Releases, basename="release")
 router.register("holds", Holds, basename="hold")
 router.register("switches", Switches, basename="switch")
+router.register("grants", Grants, basename="grant")
 router.register("overrides", Overrides, basename="override")
 router.register("audit", Audit, basename="audit")
 router.register("checklists", Checklists, basename="checklisttemplate")
