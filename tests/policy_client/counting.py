@@ -16,6 +16,8 @@ from policy_client.plan import Plan, compile
 from policy_client.stores import Store
 
 START = 1_700_000_000.0
+TOMORROW = "2023-11-15T22:13:20Z"
+"""A day later."""
 
 _number = itertools.count()
 
@@ -47,6 +49,12 @@ def slots(name: str = "in-flight", **fields: Any) -> dict[str, Any]:
 
 def quota(name: str = "allowance", **fields: Any) -> dict[str, Any]:
     return {"kind": "quota", "name": name, "key": ["user"], "limit": 5, "period": "day", **fields}
+
+
+def override(effect: str, key: dict[str, str] | None = None, **fields: Any) -> dict[str, Any]:
+    """One that holds for a day."""
+    head = {"id": 5, "key": key or {"user": "alice"}, "policy": "POL-0001", "rule": None, "effect": effect}
+    return {**head, "limit": None, "until": TOMORROW, **fields}
 
 
 def entry(*rules: dict[str, Any], **fields: Any) -> dict[str, Any]:

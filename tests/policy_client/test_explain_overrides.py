@@ -5,15 +5,9 @@ from typing import Any
 from policy_client.explain import Explanation, explain, sample_call
 from policy_client.explain.wording import as_text
 from policy_client.plan import Plan
-from tests.policy_client.counting import START, guard, limit, plan_beside, plan_of, quota, slots
+from tests.policy_client.counting import START, TOMORROW, guard, limit, override, plan_beside, plan_of, quota, slots
 
-TOMORROW = "2023-11-15T22:13:20Z"  # START and a day
 RULES = (guard(methods=["POST"]), limit(), quota(key=[]), slots())
-
-
-def override(effect: str, number: int = 5, **fields: Any) -> dict[str, Any]:
-    head = {"id": number, "key": {"user": "alice"}, "policy": "POL-0001", "effect": effect, "until": TOMORROW}
-    return {**head, **fields}
 
 
 def told_of(*overrides: dict[str, Any], user: str = "alice", plan: Plan | None = None, **call: Any) -> Explanation:

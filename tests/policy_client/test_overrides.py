@@ -1,5 +1,6 @@
 """What overrides make of calls: in every store, sync and async."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.policy_client.counting import (
     guard,
     left,
     limit,
+    override,
     plan_beside,
     plan_of,
     quota,
@@ -30,14 +32,8 @@ from tests.policy_client.counting import (
     unused_service,
 )
 
-TOMORROW = "2023-11-15T22:13:20Z"  # START and a day
+NEW_YEAR = "2026-01-02T00:00:00Z"
 SOON = "2023-11-14T22:14:20Z"  # START and a minute
-ALICE = {"user": "alice"}
-
-
-def override(effect: str, key: dict[str, str] | None = None, **fields: Any) -> dict[str, Any]:
-    head = {"id": 5, "key": key or ALICE, "policy": "POL-0001", "rule": None, "effect": effect, "limit": None}
-    return {**head, "until": TOMORROW, **fields}
 
 
 @dataclass
@@ -209,79 +205,15 @@ def test_until_is_honoured_by_the_clock_of_the_call(store: Store, clock: Clock, 
     assert not isinstance(prepare(block, call_of(), START + 60), Decision)
 
 
-WHO: list[tuple[dict[str, str], dict[str, Any], bool]] = [
-    ({"user": "alice"}, {"user": "alice"}, True),
-    ({"user": "7"}, {"user": "alice", "path_params": {"id": 7}}, False),
-    ({"path:id": "7"}, {"path_params": {"id": 7}}, True),
-    ({"attr:plan": "free"}, {"attributes": {"plan": "free"}}, True),
-    ({"attr:plan": "1"}, {"attributes": {"plan": 1}}, True),
-    ({"attr:plan": "free"}, {"attributes": {"plan": ["unhashable"]}}, False),
-    ({"tenant": "acme", "user": "alice"}, {"tenant": "acme"}, True),
-    ({"tenant": "acme", "user": "alice"}, {"tenant": "other"}, False),
-    ({"tenant": "acme", "user": "alice"}, {}, False),
-    ({"api_key": "k" * 100}, {"api_key": "k" * 100}, True),
-    ({"header:X-Client": "Robot"}, {"headers": {"x-client": "Robot"}}, True),
-    ({"header:x-client": "Robot"}, {"headers": {"x-client": "robot"}}, False),
-    ({"cookie:tier": "gold"}, {"cookies": {"tier": "gold"}}, True),
-    ({"query:q": "é"}, {"query": {"q": "é"}}, True),
-    ({"method": "post"}, {}, True),
-    ({"method": "GET"}, {}, False),
-    ({"ip": "192.0.2.1"}, {}, True),
-    ({"ip": "192.0.2.2"}, {}, False),
-    ({"ip": "192.0.2.1"}, {"ip": "::ffff:192.0.2.1"}, True),
-    ({"ip": "::ffff:192.0.2.0/120"}, {}, True),
-    ({"ip": "192.0.2.0/31"}, {}, True),
-    ({"ip": "192.0.2.2/31"}, {}, False),
-    ({"ip": "0.0.0.0/0"}, {}, True),
-    ({"ip": "0.0.0.0/0"}, {"ip": "2001:db8::1"}, False),
-    ({"ip": "::/0"}, {}, False),
-    ({"ip": "2001:db8::7"}, {"ip": "2001:db8::8"}, True),
-    ({"ip": "2001:db8::7/128"}, {"ip": "2001:db8::8"}, True),
-    ({"ip": "2001:db8::/32"}, {"ip": "2001:db8:ffff::8"}, True),
-    ({"ip": "2001:db8::/48"}, {"ip": "2001:db8:1::8"}, False),
-    ({"ip": "192.0.2.1"}, {"ip": "192.0.2.1:5000"}, True),
-    ({"ip": "0.0.0.0/0"}, {"ip": "testclient"}, False),
-    ({"ip": "0.0.0.0/0"}, {"ip": None}, False),
-    ({"ip": "192.0.2.0/24", "user": "alice"}, {}, True),
-    ({"ip": "192.0.2.0/24", "user": "bob"}, {}, False),
-]
-
-
-@pytest.mark.parametrize(("key", "call", "holds"), WHO)
-def test_all_parts_of_its_key_must_equal_those_of_the_call(
-    key: dict[str, str], call: dict[str, Any], holds: bool
-) -> None:
-    plan = plan_of(limit(), overrides=[override("block", key=key)])
-    prepared = prepare(plan, call_of(**call), START)
-    assert (isinstance(prepared, Decision) and prepared.reason == "override_block") is holds
-
-
 def test_block_beats_exempt_beats_limit(memory: MemoryStore, service: Service) -> None:
     over = [override("limit", limit=1), override("exempt", id=6), override("block", id=7), override("reset", id=8)]
     assert decide(service.with_(limit(), over=over), memory).override == 7
     assert decide(service.with_(limit(), over=over[:2]), memory).override == 6
 
 
-def test_of_several_limits_the_one_said_for_fewer_calls_counts() -> None:
-    def limit_of(*over: dict[str, Any], **call: Any) -> int:
-        plan = plan_of(limit(key=["user", "tenant", "ip"]), overrides=list(over))
-        return decide(plan, MemoryStore(), tenant="acme", **call).limits[0].limit
-
-    wide = override("limit", id=9, policy=None, limit=100)
-    policy = override("limit", id=8, limit=101)
-    tenant = override("limit", id=7, key={"tenant": "acme", "user": "alice"}, limit=102)
-    rule = override("limit", id=6, rule="per-user", limit=103)
-    assert [limit_of(*list_) for list_ in ([wide], [wide, policy], [wide, policy, tenant])] == [100, 101, 102]
-    assert limit_of(wide, policy, tenant, rule) == 103
-    assert limit_of(policy, override("limit", id=10, limit=50)) == 50
-    net = override("limit", id=10, key={"ip": "192.0.2.0/24"}, limit=1)
-    host = override("limit", id=3, key={"ip": "192.0.2.1"}, limit=2)
-    assert (limit_of(net, host), limit_of(net, host, ip="192.0.2.9")) == (2, 1)
-
-
 def test_an_override_of_a_default_is_for_the_rules_that_came_from_it(memory: MemoryStore, service: Service) -> None:
     own, inherited = limit(limit=1), limit("inherited", limit=1, source={"scope": "service", "policy": "POL-0007"})
-    default = {"policy": "POL-0007"}
+    default: dict[str, Any] = {"policy": "POL-0007"}
     plan = service.with_(own, inherited, over=[override("exempt", **default)])
     assert [decide(plan, memory).rule for _ in range(2)] == [None, "per-user"]
     plan = service.with_(own, inherited, over=[override("reset", **default)])
@@ -304,18 +236,17 @@ def test_one_of_every_policy_blocks_what_no_policy_names() -> None:
 
 
 def test_what_a_candidate_would_do_is_told_with_the_overrides(memory: MemoryStore, service: Service) -> None:
-    def beside(*over: dict[str, Any]) -> Plan:
-        return plan_beside(limit(), candidate=[limit(limit=1)], service=service.name, overrides=list(over))
+    def decided(*over: dict[str, Any]) -> tuple[str, str | None]:
+        """Of the policy in force, and of its candidate."""
+        plan = plan_beside(limit(), candidate=[limit(limit=1)], service=service.name, overrides=list(over))
+        decision = decide(plan, memory)
+        return decision.reason, decision.candidate and decision.candidate.reason
 
-    for _ in range(2):
-        decision = decide(beside(), memory)
-    assert (decision.allowed, decision.candidate.allowed) == (True, False)
-    assert decide(beside(override("limit", limit=9)), memory).candidate.allowed
-    exempt = decide(beside(override("exempt")), memory)
-    assert (exempt.reason, exempt.candidate.reason) == ("override_exempt", "override_exempt")
-    assert decide(beside(override("exempt", rule="other")), memory).candidate.allowed is False
-    blocked = decide(beside(override("block")), memory)
-    assert (blocked.reason, blocked.candidate) == ("override_block", None)
+    assert [decided(), decided()] == [("within_limits", "within_limits"), ("within_limits", "limit_exceeded")]
+    assert decided(override("limit", limit=9)) == ("within_limits", "within_limits")
+    assert decided(override("exempt")) == ("override_exempt", "override_exempt")
+    assert decided(override("exempt", rule="other")) == ("within_limits", "limit_exceeded")
+    assert decided(override("block")) == ("override_block", None)
 
 
 def test_told_shadow_a_client_blocks_nobody_but_counts_as_it_would() -> None:
@@ -335,49 +266,36 @@ def test_what_the_service_says_a_call_costs_counts_against_the_other_limit(
     assert decide(plan, memory, cost=10).retry_after is None
 
 
-def test_an_entry_needs_what_its_overrides_look_at() -> None:
-    key = {"tenant": "acme", "header:x-client": "robot", "ip": "192.0.2.0/24"}
-    plan = plan_of(limit(), overrides=[override("exempt", key=key), override("exempt", id=6, policy="POL-0009")])
-    needs = plan.entry_for("export").needs
-    assert needs == {"user", "ip", "tenant", "header:x-client"}
-    assert plan.entry_for(None).needs == frozenset()
-
-
-def test_without_an_override_of_its_own_an_entry_decides_as_quickly_as_ever() -> None:
-    assert plan_of(limit()).entry_for("export").quick
-    elsewhere = plan_of(limit(), overrides=[override("exempt", policy="POL-0009")])
-    assert elsewhere.entry_for("export").quick
-    assert not plan_of(limit(), overrides=[override("exempt")]).entry_for("export").quick
-
-
-def test_ten_thousand_overrides_are_found_by_one_look_up_for_each_form_of_key() -> None:
-    """However many there are, a call is compared with as many as it has forms of key: here three."""
-    over = [override("limit", id=number, key={"user": f"user-{number}"}, limit=7) for number in range(1, 10_001)]
-    over += [override("limit", id=20_000, key={"ip": "198.51.100.0/24"}, limit=8)]
-    over += [override("limit", id=20_001, key={"ip": "198.51.100.7", "user": "bob"}, limit=9)]
-    plan = plan_of(limit(), overrides=over)
-    [callers] = plan.entry_for("export").overrides
-    assert len(callers._shapes) == 3
-    store = MemoryStore()
-
-    def limit_for(**call: Any) -> int:
-        return decide(plan, store, **call).limits[0].limit
-
-    assert [limit_for(user=user) for user in ("user-1", "user-10000", "bob")] == [7, 7, 5]
-    # A network is for callers, not for users behind it: whose counters are of users, nothing changes.
-    assert limit_for(user="bob", ip="198.51.100.7") == 5
-    assert limit_for(user=None, ip="198.51.100.7") == 8
-
-
 def test_who_is_exempt_is_counted_as_allowed() -> None:
     policies = Policies(identify=lambda _request: Identity(user="alice"))
-    policies._source.put(bundle_body(override("exempt", until="2026-01-02T00:00:00Z")))
+    policies._source.put(bundle_body(override("exempt", until=NEW_YEAR)))
     policies.client.refresh()
     for _ in range(3):
         assert policies.client.decide(Call(endpoint="export", user="alice")).reason == "override_exempt"
     policies.client.flush()
     counts = [one for batch in policies._source.batches for one in batch["counts"]]
     assert [(one["policy"], one["rule"], one["allowed"], one["denied"]) for one in counts] == [("POL-0001", None, 3, 0)]
+    policies.client.close()
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_deadline_holds_for_who_is_exempt(way: str) -> None:
+    policies = Policies()
+    rules: dict[str, Any] = {"per_user": {"key": ["user"], "limit": 1, "window": 60}}
+    entry = policy("export", soon={"kind": "deadline", "seconds": 2}, **rules)
+    over = [override("exempt", until=NEW_YEAR), override("block", {"user": "eve"}, id=6, until=NEW_YEAR)]
+    policies._source.put(bundle(entry, overrides=over))
+    policies.client.refresh()
+
+    def decided(user: str) -> Decision:
+        call = Call(endpoint="export", user=user)
+        return policies.client.decide(call) if way == "sync" else asyncio.run(policies.client.adecide(call))
+
+    running = decided("alice").running
+    assert running.left() == 2
+    policies.clock.advance(2)
+    assert running.denial().status == 504
+    assert (decided("eve").reason, decided("eve").running) == ("override_block", None)
     policies.client.close()
 
 

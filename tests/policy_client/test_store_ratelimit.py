@@ -16,6 +16,7 @@ from tests.policy_client.counting import (
     decide,
     left,
     limit,
+    override,
     plan_beside,
     plan_of,
     quota,
@@ -71,6 +72,21 @@ def test_the_window_ends_when_it_says(store):
 def test_what_was_used_stays_used_when_the_limit_changes(store):
     assert allowed(plan_of(window(limit=5)), store, 5) == 5
     assert allowed(plan_of(window(limit=10)), store, 10) == 5
+
+
+def test_overrides_hold_there_too(store):
+    service = unused_service()
+    rule = window(limit=5)
+
+    def plan(*overrides):
+        return plan_of(rule, service=service, overrides=list(overrides))
+
+    assert allowed(plan(), store, 5) == 5
+    assert allowed(plan(override("limit", limit=7)), store, 2) == 2
+    assert allowed(plan(override("reset")), store, 5) == 5
+    assert allowed(plan(override("exempt")), store, 9) == 9
+    assert (allowed(plan(), store, 1), allowed(plan(override("reset")), store, 1)) == (0, 0)
+    assert allowed(plan(override("reset")), store, 6, user="bob") == 5
 
 
 def test_denied_calls_count(store):
