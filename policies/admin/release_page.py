@@ -13,6 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
+from policies.admin.checklist_items import checklist_context
 from policies.admin.door import actor
 from policies.lifecycle import (
     approvals,
@@ -154,6 +155,7 @@ def show(request: HttpRequest, site: AdminSite, release: Release, fault: Fault |
         "command": going_back.rollback_command(release, actor(request).name) if _is_live(release) else "",
         "acts": list(offered(release, hold, actor(request), now)),
         "fault": fault,
+        **checklist_context(release, request),
     }
     return TemplateResponse(request, "policies/release_page.html", context, status=fault.status if fault else 200)
 

@@ -1,5 +1,29 @@
 """Every page of the admin: importing this registers them (`console.apps.ConsoleAdminConfig` does, at start)."""
 
-from policies.admin import access, audit, catalog, instances, jobs, overrides, people, policies, releases, switches
+from policies.admin import (
+    access,
+    audit,
+    catalog,
+    checklists,
+    instances,
+    jobs,
+    overrides,
+    people,
+    policies,
+    releases,
+    switches,
+)
 
-__all__ = ["access", "audit", "catalog", "instances", "jobs", "overrides", "people", "policies", "releases", "switches"]
+__all__ = [
+    "access",
+    "audit",
+    "catalog",
+    "checklists",
+    "instances",
+    "jobs",
+    "overrides",
+    "people",
+    "policies",
+    "releases",
+    "switches",
+]
