@@ -28,7 +28,7 @@ class Command(BaseCommand):
         user = get_user_model().objects.filter(username=options["user"]).first()
         if user is None:
             raise CommandError(f"There is no account “{options['user']}”.")
-        place = {
+        place: dict[str, Any] = {
             "service": service_named(options["service"]) if options["service"] else None,
             "environment": environment_named(options["environment"]) if options["environment"] else None,
         }
