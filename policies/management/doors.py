@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from policies.lifecycle.refusals import Refusal
-from policies.models import Environment, Policy, Service
+from policies.models import ChecklistTemplate, Environment, Policy, Service
 
 
 @contextmanager
@@ -49,6 +49,13 @@ def environment_named(slug: str) -> Environment:
     return environment
 
 
+def checklist_named(slug: str) -> ChecklistTemplate:
+    template = ChecklistTemplate.objects.filter(slug=slug, archived_at=None).first()
+    if template is None:
+        raise CommandError(f"There is no checklist {slug}. There are: {_slugs(ChecklistTemplate)}.")
+    return template
+
+
 def moment(text: str) -> datetime:
     """An RFC 3339 time; without an offset it is UTC."""
     try:
@@ -60,5 +67,5 @@ def moment(text: str) -> datetime:
     return at if timezone.is_aware(at) else timezone.make_aware(at)
 
 
-def _slugs(model: type[Service] | type[Environment]) -> str:
+def _slugs(model: type[Service] | type[Environment] | type[ChecklistTemplate]) -> str:
     return ", ".join(model.objects.filter(archived_at=None).values_list("slug", flat=True)[:20]) or "none"

@@ -34,6 +34,32 @@ def test_release_and_rollback_tell_what_they_did_and_the_way_back(catalogue: Cat
     assert AuditEvent.objects.filter(actor__startswith="command:", verb="release.rollback").count() == 2
 
 
+def test_a_release_that_waits_says_what_for(catalogue: Catalogue) -> None:
+    policy = make_policy()
+    catalogue.production.approvals_required = 1
+    catalogue.production.save()
+    ask = ("release", policy.reference, "production", "--mode", "enforce", "--steps", "5:1h,100", "--reason", "go")
+    assert "is asked for in production: release 1 waits for 1 approval." in run(*ask).replace(
+        f"release {Release.objects.get().pk} ", "release 1 "
+    )
+    assert Release.objects.get().steps == [{"rollout": 5, "hold": 3600}, {"rollout": 100, "hold": 0}]
+    assert "already; nothing changed" in run(*ask)
+    broken = run(*ask[:-4], "--reason", "the exports are down", "--break-glass", "emergency")
+    assert "is live in production, mode enforce" in broken
+
+
+def test_a_whole_bundle_goes_back_by_command(catalogue: Catalogue) -> None:
+    policy = make_policy()
+    run("release", policy.reference, "production", "--reason", "go")
+    version = str(Release.objects.get().bundle_version)
+    change(policy, rules=[rate_limit(limit=20)])
+    run("release", policy.reference, "production", "--reason", "go")
+    back = ("rollback_bundle", "reports", "production", version, "--reason", "night")
+    assert f"{policy} is back at r1, mode shadow in production." in run(*back)
+    with pytest.raises(CommandError, match="nothing_to_do"):
+        run(*back)
+
+
 def test_a_release_for_some_callers_and_with_counters_anew_by_command(catalogue: Catalogue) -> None:
     policy = make_policy()
     live = ("release", policy.reference, "production", "--mode", "enforce", "--reason", "go")
