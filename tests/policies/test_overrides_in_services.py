@@ -32,7 +32,7 @@ class Service:
         return prepared if isinstance(prepared, Decision) else conclude(prepared, self._store.take(prepared), now)
 
     def put(self, effect: str, **given: Any) -> Override:
-        wanted = {"reason": "they asked", "key": {"user": "42"}, "until": timezone.now() + timedelta(days=2), **given}
+        wanted = {"key": {"user": "42"}, "until": timezone.now() + timedelta(days=2), **given}
         return overrides.set_override(
             effect,
             policy=self._policy,
