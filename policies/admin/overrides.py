@@ -18,7 +18,7 @@ from policies.admin.override_form import PARTS, ROWS, OverrideForm
 from policies.admin.override_words import OPEN, OVER, pill, sentence, state_of
 from policies.admin.policy_page import is_live, page_url, read_pk
 from policies.admin.verbs import VerbAdmin, act_page, columns
-from policies.lifecycle import override_rules, overrides, reach
+from policies.lifecycle import access, override_rules, overrides, reach
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Invalid
 from policies.models import Environment, Override, Policy
@@ -89,9 +89,15 @@ class OverrideAdmin(VerbAdmin):
         return [(None, {"fields": [*told, "ended_by", "ended_when"] if obj.ended_at else told})]
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """What is in use, of the services that the person may know of."""
-        rows: Any = Policy.objects.select_related("service") if db_field.name == "policy" else Environment.objects
-        kwargs["queryset"] = reach.within(rows.filter(archived_at=None), request.user)
+        """What is in use; of policies, those of services in which the person may make exceptions."""
+        in_use: Any = Environment.objects.filter(archived_at=None)
+        if db_field.name == "policy":
+            user: Any = request.user
+            mine = Q(service__in=access.services_for(user, "add_override"))
+            if user.has_perm("policies.add_override", access.Place(service=None)):
+                mine |= Q(service=None)
+            in_use = Policy.objects.filter(mine, archived_at=None).select_related("service")
+        kwargs["queryset"] = in_use
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
