@@ -15,6 +15,7 @@ from yaml import events
 
 MAX_SIZE = 8 * 1024 * 1024
 MAX_DEPTH = 32
+MAX_VALUES = 500_000
 EMPTY = "the file is empty; it must have `policies:` with a list."
 
 # libyaml where the wheel brings it: ten times as fast, and the same events.
@@ -136,6 +137,8 @@ def _refuse_cleverness(event: yaml.Event) -> None:
 
 def _value(event: yaml.Event, stream: Iterator[yaml.Event], path: str, lines: dict[str, int], depth: int) -> Any:
     lines[path] = _line(event)
+    if len(lines) > MAX_VALUES:
+        raise Unreadable(_line(event), f"the file has more than {MAX_VALUES:,} values up to here. Split it by service.")
     if depth > MAX_DEPTH:
         raise Unreadable(_line(event), f"nests deeper than {MAX_DEPTH} levels.")
     if isinstance(event, events.ScalarEvent):

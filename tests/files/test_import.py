@@ -192,6 +192,13 @@ def test_a_file_of_another_shape(catalogue: Catalogue, text: str, path: str, wor
     assert words in faults(text)[path][0]
 
 
+def test_of_very_many_faults_the_first_are_told(catalogue: Catalogue) -> None:
+    refusal = refused("policies:\n" + "- x\n" * 1000)
+    assert len(refusal.errors) == 201 and refusal.errors[""] == ["And 800 more; mend these first."]
+    assert "1,000 places" in refusal.detail
+    assert "Has 10,001 policies" in faults("policies:\n" + "- x\n" * 10_001)["policies"][0]
+
+
 def test_a_file_that_is_no_yaml(catalogue: Catalogue) -> None:
     refusal = refused("policies:\n- name: a: b\n")
     assert (refusal.code, refusal.status) == ("yaml", 400) and refusal.detail.startswith("Line 2: ")
@@ -296,6 +303,16 @@ def test_a_thousand_policies_are_compared_in_a_few_queries(
     one = text.replace("limit: 10\n", "limit: 11\n", 1)
     with django_assert_max_num_queries(60):
         assert outcomes(imported(one)).count("changed") == 1
+
+
+def test_each_change_costs_a_few_queries_however_many_there_are(
+    catalogue: Catalogue, django_assert_max_num_queries: Any
+) -> None:
+    make_many(40)
+    with django_assert_max_num_queries(40 * 22 + 30):
+        assert outcomes(imported(exported().replace("limit: 10\n", "limit: 11\n"))) == ["changed"] * 40
+    with django_assert_max_num_queries(20 * 24 + 30):
+        imported(file(*(entry(f"new-{n}", f"/new/{n}") for n in range(20))))
 
 
 def make_many(number: int) -> None:

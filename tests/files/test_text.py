@@ -195,6 +195,12 @@ def test_a_broken_file_is_refused_by_line_and_says_how_to_mend_it(text: str | by
     assert re.match(rf"Line {line}: \S", str(fault)) and fault.message.endswith(".")
 
 
+def test_too_many_values_are_refused_before_they_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MAX_VALUES", 100)
+    fault = refused("- a\n" * 200)
+    assert fault.line == 100 and "Split it by service" in fault.message
+
+
 def test_no_bomb_goes_off() -> None:
     bomb = "a: &a [x, x]\n" + "".join(f"{y}: &{y} [*{x}, *{x}]\n" for x, y in zip("abcdefgh", "bcdefghi", strict=True))
     assert "names a part" in refused(bomb).message

@@ -11,6 +11,9 @@ from policies.lifecycle.content import Faults
 from policies.lifecycle.refusals import Errors, Invalid, Refusal, Stale
 from policies.models import PolicyScope
 
+MOST_POLICIES = 10_000
+MOST_FAULTS = 200
+MOST_NAMED = 5
 _REFERENCE = re.compile(r"POL-([0-9]{4,15})")
 
 
@@ -51,23 +54,31 @@ def read(body: bytes) -> tuple[File, list[Entry]]:
 
 
 def invalid(file: File, errors: Errors) -> Invalid:
-    return Invalid(told(file, errors))
+    """Every fault with its line; the sentence about all of them stays short, however many they are."""
+    refusal = Invalid(told(file, errors))
+    if len(errors) > MOST_NAMED:
+        refusal.detail = f"Please correct what is wrong in {len(errors):,} places. Nothing was saved."
+    return refusal
 
 
 def stale(file: File, errors: Errors) -> Stale:
-    names = ", ".join(sorted(errors))
-    refusal = Stale(f"Somebody else changed what this file is about ({names}). Nothing was saved.")
+    refusal = Stale(
+        f"Somebody else changed what this file is about: {len(errors):,} of its policies. Nothing was saved."
+    )
     refusal.errors = told(file, errors)
     return refusal
 
 
 def told(file: File, errors: Errors) -> dict[str, list[str]]:
-    """The messages, each with its line, in the order of the file."""
+    """The messages, each with its line, in the order of the file; of very many the first ones."""
+    paths = sorted(errors, key=lambda path: (file.line_of(path), path))
     lined = {
-        path: [f"Line {file.line_of(path)}: {_with_quotes(file, path, message)}" for message in messages]
-        for path, messages in errors.items()
+        path: [f"Line {file.line_of(path)}: {_with_quotes(file, path, message)}" for message in errors[path]]
+        for path in paths[:MOST_FAULTS]
     }
-    return dict(sorted(lined.items(), key=lambda item: (file.line_of(item[0]), item[0])))
+    if len(paths) > MOST_FAULTS:
+        lined[""] = [f"And {len(paths) - MOST_FAULTS:,} more; mend these first."]
+    return lined
 
 
 def _with_quotes(file: File, path: str, message: str) -> str:
@@ -91,6 +102,9 @@ def _policies(value: Any, faults: Faults) -> list[Any]:
     policies = value.get("policies")
     if not isinstance(policies, list):
         faults.add("policies", "Must be a list of policies, each beginning with “- ”.")
+        return []
+    if len(policies) > MOST_POLICIES:
+        faults.add("policies", f"Has {len(policies):,} policies; at most {MOST_POLICIES:,}. Split the file by service.")
         return []
     return policies
 

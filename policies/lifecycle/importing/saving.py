@@ -13,6 +13,7 @@ from policies.lifecycle.batches import batched
 from policies.lifecycle.importing import entries as file_entries
 from policies.lifecycle.importing import lineage, plan
 from policies.lifecycle.importing.changes import Change, LeftOut, Outcome
+from policies.lifecycle.importing.entries import Entry
 from policies.lifecycle.importing.plan import Plan
 from policies.lifecycle.texts import read_reason
 from policies.models import Endpoint, Policy
@@ -55,8 +56,7 @@ def import_policies(body: bytes, *, by: Actor, reason: str) -> Imported:
     reason = read_reason(reason)
     file, entries = file_entries.read(body)
     with transaction.atomic():
-        for service in plan.services_of(entries):
-            locks.reread(service)
+        _lock_places(entries)
         found = plan.make(file, entries, by=by, writes=True)
         _lock_owners(found)
         _make_way(found)
@@ -64,14 +64,20 @@ def import_policies(body: bytes, *, by: Actor, reason: str) -> Imported:
     return Imported(found.changes, found.left_out, saved, dry=False)
 
 
+def _lock_places(entries: list[Entry]) -> None:
+    """Where the policies belong: what is there does not change from here on, whoever else saves or releases."""
+    for service in plan.services_of(entries):
+        locks.reread(service)
+    if any(entry.service is None for entry in entries):
+        for default in Policy.objects.filter(service=None, archived_at=None):
+            locks.hold_place(default)
+
+
 def _lock_owners(found: Plan) -> None:
     """All of them before the first event is written: the head of the chain is the last row that a verb locks."""
     owners = {change.content.owner.pk: change.content.owner for change in found.changes if change.content}
     for pk in sorted(owners):
         locks.hold(owners[pk], "owner")
-    for change in found.changes:
-        if change.content is not None and change.policy is not None and change.policy.service is None:
-            locks.hold_place(change.policy)
 
 
 def _make_way(found: Plan) -> None:
