@@ -13,6 +13,7 @@ from policies.lifecycle import going_back
 from policies.models import Endpoint, Environment, Policy, PolicyScope, Release, ReleaseState, Revision, Service
 from policies.publishing import bundles, versions
 from policies.publishing.plans import declared
+from policy_client.fields import Spec
 from policy_client.rules import KINDS, Rule, parse_rule
 
 SCOPES = {
@@ -205,16 +206,18 @@ def _values(rule: Rule) -> tuple[str, ...]:
         value = getattr(rule, field)
         if field in ("name", "when") or value in (None, (), ""):
             continue
-        told.append(f"{spec.label}: {_in_words(value)}{f' {spec.unit}' if spec.unit else ''}")
+        told.append(f"{spec.label}: {_in_words(spec, value)}{f' {spec.unit}' if spec.unit else ''}")
     return tuple(told)
 
 
-def _in_words(value: Any) -> str:
+def _in_words(spec: Spec, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
         return ", ".join(value)
-    return f"{value:,}" if isinstance(value, int | float) else str(value)
+    if isinstance(value, int | float):
+        return f"{int(value) if value == int(value) else value:,}"
+    return dict(spec.choices).get(value, str(value)).partition(": ")[0].lower()
 
 
 def _origin(source: dict[str, Any]) -> Origin:

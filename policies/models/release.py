@@ -154,8 +154,10 @@ class Release(models.Model):
 
     @property
     def how(self) -> str:
-        """Mode and rollout: `enforce`, `enforce for 20 % of callers`."""
-        return str(self.mode) if self.rollout == 100 else f"{self.mode} for {self.rollout} % of callers"
+        """Mode and rollout: `enforce`, `enforce for 20 % of callers`; of the organisation's default, of services."""
+        if self.rollout == 100:
+            return str(self.mode)
+        return f"{self.mode} for {self.rollout} % of {'callers' if self.policy.service_id else 'services'}"
 
     @property
     def restored(self) -> "Release":

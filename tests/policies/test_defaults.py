@@ -207,6 +207,11 @@ def outside(policy: Policy, share: int) -> str:
     return next(slug for slug in (f"x{n}" for n in range(1000)) if not is_inside(policy.reference, slug, share))
 
 
+def test_the_share_of_a_default_is_told_as_one_of_services(catalogue: Catalogue) -> None:
+    assert go_live(shared_default(), catalogue.production, rollout=5).how == "enforce for 5 % of services"
+    assert go_live(make_policy(), catalogue.production, rollout=5).how == "enforce for 5 % of callers"
+
+
 def test_outside_of_a_wave_nothing_holds_where_nothing_was_live_before(catalogue: Catalogue) -> None:
     policy = shared_default()
     slug = outside(policy, 50)
