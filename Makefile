@@ -34,8 +34,8 @@ test: $(STAMP)  ## all tests but the slow ones, on SQLite and PostgreSQL, with R
 test-slow: $(STAMP)  ## the slow tests
 	$(BIN)/python -m tests --slow
 
-run: $(STAMP)  ## the console alone on http://127.0.0.1:$(PORT)/admin/
-	DEBUG=1 $(BIN)/python manage.py run_console --port $(PORT)
+run: $(STAMP)  ## the console and its jobs on http://127.0.0.1:$(PORT)/admin/
+	DEBUG=1 $(BIN)/python manage.py run_console --port $(PORT) --with-jobs
 
 demo: $(STAMP)  ## console, two example services and traffic; PORT= moves them
 	@PORT=$(PORT) $(BIN)/python -m examples.demo

@@ -21,7 +21,8 @@ READY_WITHIN = 120
 def main() -> int:
     port = int(os.environ.get("PORT", "8000"))
     ports = {"reports": port + 1, "shop": port + 2}
-    environment = {**os.environ, "DEBUG": "1", "PYTHONUNBUFFERED": "1"}
+    address = f"http://127.0.0.1:{port}"
+    environment = {"CONSOLE_URL": address, **os.environ, "DEBUG": "1", "PYTHONUNBUFFERED": "1"}
     (ROOT / "var").mkdir(exist_ok=True)
     signal.signal(signal.SIGTERM, _interrupt)
     running: list[subprocess.Popen[bytes]] = []
@@ -31,7 +32,8 @@ def main() -> int:
         _manage(["migrate", "--verbosity", "0"], environment)
         _manage(["seed_demo"], environment)
         running.append(_start("console", ["manage.py", "run_console", "--port", str(port)], environment, told=True))
-        _wait(f"http://127.0.0.1:{port}/health", running)
+        _wait(f"{address}/health", running)
+        running.append(_start("jobs", ["manage.py", "run_jobs"], environment))
         for name, module in (("reports", "examples.fastapi_reports"), ("shop", "examples.django_shop")):
             command = ["-m", module, "--port", str(ports[name])]
             running.append(_start(name, command, _client(environment, name, port)))

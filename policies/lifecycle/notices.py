@@ -12,7 +12,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Q
 
 from policies.lifecycle import access, outbox
-from policies.models import Environment, Override, Policy, Release
+from policies.models import Environment, Override, Policy, Release, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def _addresses_of(names: Iterable[str]) -> list[str]:
 def _facts(release: Release, *, by: str) -> tuple[tuple[str, str], ...]:
     shown = [("By", by), ("Why", f"“{release.reason}”")]
     if release.revision is not None:
-        shown.append(("How", f"{release.how}, {release.role}"))
+        shown.append(("How", release.how if release.role == Role.ENFORCED else f"{release.how}, as a candidate"))
     for name, at in (("Starts", release.starts_at), ("Ends", release.expires_at)):
         if at is not None:
             shown.append((name, f"{at:%Y-%m-%d %H:%M} UTC"))

@@ -1,5 +1,6 @@
 """`manage.py run_console`: what `make run` starts."""
 
+import json
 import os
 import re
 import signal
@@ -8,7 +9,7 @@ import sys
 from http.cookiejar import CookieJar
 from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import HTTPCookieProcessor, Request, build_opener
+from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
 
 import pytest
 
@@ -35,6 +36,18 @@ def test_the_printed_login_opens_the_admin(process, free_port, tmp_path):
     with pytest.raises(HTTPError, match="404"):
         opener.open(f"{url}/static/no-such-file.css")
     assert running.stop() in {0, -signal.SIGTERM}
+
+
+@pytest.mark.slow
+def test_its_jobs_run_beside_it_and_stop_with_it(process, free_port, tmp_path):
+    url = f"http://127.0.0.1:{free_port}"
+    variables = {"DEBUG": "1", "DATABASE_URL": f"sqlite:///{tmp_path}/console.sqlite3"}
+    command = ["python", "manage.py", "run_console", "--port", str(free_port), "--with-jobs"]
+    running = process(command, ready=f"{url}/health", **variables)
+    running.wait_until(lambda: json.load(urlopen(f"{url}/health/ready"))["parts"]["jobs"]["ok"])
+    assert running.stop() in {0, -signal.SIGTERM}
+    assert "jobs_started" in running.text()
+    assert "jobs_stopped" in running.text()
 
 
 def test_it_is_for_laptops_alone():

@@ -1,6 +1,13 @@
 """`manage.py run_console`: a console on this machine for one person, ready to log in."""
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -17,6 +24,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--with-jobs", action="store_true", help="start run_jobs beside it, and stop it with it")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEBUG:
@@ -30,7 +38,29 @@ class Command(BaseCommand):
         self.stdout.write(f"Policy Console: http://{host}:{port}/admin/", self.style.SUCCESS)
         self.stdout.write(f"Login for this run: {login.name} / {login.password}")
         self.stdout.flush()
-        serve(host, port)
+        with jobs(host, port) if options["with_jobs"] else contextlib.nullcontext():
+            serve(host, port)
+
+
+@contextlib.contextmanager
+def jobs(host: str, port: int) -> Iterator[None]:
+    """`manage.py run_jobs` in a process of its own, which ends when the block does."""
+    signal.signal(signal.SIGTERM, _end)  # else the server would end this process before the other one was told
+    links = {"CONSOLE_URL": os.environ.get("CONSOLE_URL") or f"http://{host}:{port}"}
+    running = subprocess.Popen([sys.executable, sys.argv[0], "run_jobs"], env={**os.environ, **links})  # noqa: S603
+    try:
+        yield
+    finally:
+        running.terminate()
+        try:
+            running.wait(timeout=8)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)
 
 
 def serve(host: str, port: int) -> None:
