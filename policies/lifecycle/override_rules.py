@@ -96,16 +96,19 @@ def fault_of(limit: int | None, rules: Iterable[Keyed]) -> str | None:
     return None
 
 
-def remembered(rules: Iterable[Keyed]) -> timedelta:
-    """After how long the last of them has forgotten what it counted up to now."""
-    return timedelta(seconds=max(map(_remembered, rules), default=0))
+def remembered(rules: Iterable[Keyed], most: int = 0) -> timedelta:
+    """After how long the last of them has forgotten what it counted up to now; `most` is the largest limit that the
+    caller had in place of theirs, 0 if none.
+    """
+    return timedelta(seconds=max((_remembered(rule, most) for rule in rules), default=0))
 
 
-def _remembered(rule: Keyed) -> int:
-    """A full bucket takes longer than its window to drain where its burst is larger than its limit."""
+def _remembered(rule: Keyed, most: int) -> int:
+    """A full bucket takes longer than its window to drain where it holds more than its limit."""
     limit = rule.numbers(enforced=True)
     if limit.algorithm is Algorithm.MONTH:
         return _LONGEST_MONTH
     if limit.algorithm is Algorithm.TOKEN_BUCKET:
-        return max(limit.window, -(-limit.window * limit.burst // limit.limit))
+        held = max(limit.burst, -(-limit.burst * most // limit.limit))
+        return max(limit.window, -(-limit.window * held // limit.limit))
     return limit.window

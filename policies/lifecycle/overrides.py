@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Max
 from django.utils import timezone
 
 from policies.lifecycle import audit, gates, locks, notices, override_rules
@@ -147,7 +148,9 @@ def _read(policy: Policy, environment: Environment, asked: Mapping[str, Any], no
         errors |= invalid.errors
     if fault := _fault_in_limit(effect, limit) or override_rules.fault_of(limit, about):
         errors["limit"] = [fault]
-    remembered = override_rules.remembered(about) if effect is Effect.RESET else timedelta()
+    remembered = timedelta()
+    if effect is Effect.RESET:
+        remembered = override_rules.remembered(about, _largest_limit(policy, environment, key, now))
     if until is None and about and effect is Effect.RESET and remembered <= LONGEST:
         until = now + remembered
     is_known = not errors or effect is not Effect.RESET  # how long it must last
@@ -156,6 +159,12 @@ def _read(policy: Policy, environment: Environment, asked: Mapping[str, Any], no
     if errors:
         raise Invalid(errors)
     return {**asked, "key": key, "until": until}
+
+
+def _largest_limit(policy: Policy, environment: Environment, key: Mapping[str, str], now: datetime) -> int:
+    """What this caller was allowed by other overrides, so far back that it may be remembered."""
+    rows = Override.objects.filter(policy=policy, environment=environment, key=dict(key), until__gt=now - LONGEST)
+    return rows.aggregate(most=Max("limit"))["most"] or 0
 
 
 def _fault_in_limit(effect: Effect, limit: int | None) -> str | None:

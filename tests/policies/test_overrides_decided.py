@@ -98,6 +98,18 @@ def test_when_a_reset_ends_by_itself_the_old_count_is_forgotten(
     assert reports.passing() == full
 
 
+def test_a_reset_outlasts_what_a_larger_limit_has_left(catalogue: Catalogue, reports: Running) -> None:
+    policy = live(catalogue.production, rules=[rate_limit(limit=3)])
+    larger = put(policy, catalogue.production, "limit", limit=12, until=NOW + timedelta(days=1))
+    assert reports.passing(20) == 12
+    overrides.end_override(larger, by=SYSTEM, reason="over", now=NOW)
+    override = put(policy, catalogue.production, "reset")
+    assert override.until == NOW + timedelta(hours=4)
+    assert reports.passing() == 3
+    reports.clock.now = override.until.timestamp()
+    assert reports.passing() == 3
+
+
 def test_one_of_a_default_is_for_every_policy_that_inherits_from_it(catalogue: Catalogue, reports: Running) -> None:
     default = live(
         catalogue.production, name="floor", scope="service", endpoints=[], rules=[rate_limit(name="floor", limit=2)]
