@@ -78,6 +78,23 @@ def ordered(value: Any) -> Any:
     return value
 
 
+def without_echoes(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """The policy without each `burst` that only repeats the limit: whoever edits the limit means both of them.
+
+    Left out, it is the limit again, so nothing is lost. Takes drafts of any form.
+    """
+    rules = policy.get("rules")
+    return {**policy, "rules": [_without_echo(rule) for rule in rules]} if isinstance(rules, list) else dict(policy)
+
+
+def _without_echo(rule: Any) -> Any:
+    if not isinstance(rule, Mapping) or "burst" not in rule:
+        return rule
+    burst = rule["burst"]
+    echo = burst is None or (type(burst) is int and burst == rule.get("limit"))
+    return {field: value for field, value in rule.items() if field != "burst"} if echo else rule
+
+
 def _places(kind: str) -> dict[str, int]:
     return {name: place for place, name in enumerate(("kind", *KINDS[kind].specs()))}
 

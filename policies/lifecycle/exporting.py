@@ -78,7 +78,7 @@ def _live(part: list[int], environment: Environment) -> dict[int, Revision]:
 
 
 def _document(pk: int, revision: Revision, portable: bool) -> dict[str, Any]:
-    document = revision.document()
+    document = writing.without_echoes(revision.document())
     if document["service"] is None:
         del document["service"]
     return document if portable else {"reference": f"POL-{pk:04d}", "revision": revision.number, **document}

@@ -7,6 +7,7 @@ names, and it gathers every fault before anything is written.
 from dataclasses import dataclass, field
 from typing import Any
 
+from policies.files import writing
 from policies.files.reading import File
 from policies.lifecycle import content
 from policies.lifecycle.actor import Actor
@@ -112,7 +113,7 @@ def _change(told: tuple[Entry, Policy | None], there: There, faults: Faults) -> 
     if policy is not None and policy.archived_at is not None:
         faults.add(f"{entry.path}.reference", f"{policy.reference} was archived; {_WITHOUT} a new policy.")
         return None
-    if policy is not None and canonical_json(entry.draft) == newest(policy).content:
+    if policy is not None and _says_the_same(entry, policy):
         return Change(entry, Outcome.UNCHANGED, policy, None)
     new = _read(entry, there, faults)
     if new is None or policy is None:
@@ -125,6 +126,12 @@ def _change(told: tuple[Entry, Policy | None], there: There, faults: Faults) -> 
     if content.unchanged(newest(policy).document(), new):
         return Change(entry, Outcome.UNCHANGED, policy, None)
     return Change(entry, Outcome.CHANGED, policy, new)
+
+
+def _says_the_same(entry: Entry, policy: Policy) -> bool:
+    """Whether the entry is word for word what an export of the policy has, which needs no further look."""
+    there = writing.without_echoes(newest(policy).document())
+    return canonical_json(writing.without_echoes(entry.draft)) == canonical_json(there)
 
 
 def _read(entry: Entry, there: There, faults: Faults) -> Content | None:
