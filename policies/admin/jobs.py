@@ -52,9 +52,10 @@ class JobRunAdmin(ReadOnly):
     fields = ("job", "outcome_shown", "acted", "started", "took", "node", "detail")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        standings = standing.standings(timezone.now())
         own = {
             "title": "Jobs",
-            "standings": standing.standings(timezone.now()),
+            "standings": [(one, cells.moment(one.last.started_at if one.last else None)) for one in standings],
             "empty": "No job ran yet. “manage.py run_jobs” runs them, beside the console or on a node of its own.",
         }
         return super().changelist_view(request, {**own, **(extra_context or {})})

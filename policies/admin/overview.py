@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from policies.admin import traffic
+from policies.admin import cells, traffic
 from policies.admin.override_words import pill
 from policies.jobs import standing
 from policies.lifecycle import reach
@@ -58,6 +58,10 @@ class Jobs:
     failing: list[standing.Standing]
     late: list[standing.Standing]
     last: datetime | None
+
+    @property
+    def last_told(self) -> str:
+        return cells.moment(self.last)
 
 
 def overview(request: HttpRequest, site: AdminSite) -> HttpResponse:

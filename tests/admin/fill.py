@@ -36,9 +36,9 @@ def fill() -> None:
     from django.contrib.auth.models import User  # noqa: PLC0415 - the models are there only now
     from django.utils import timezone  # noqa: PLC0415
 
-    from policies.lifecycle import catalog, heartbeats, keys, overrides, people, releases, switches  # noqa: PLC0415
+    from policies.lifecycle import catalog, heartbeats, keys, outbox, overrides, people, releases, switches  # noqa: PLC0415
     from policies.lifecycle.actor import Actor  # noqa: PLC0415
-    from policies.models import Team  # noqa: PLC0415
+    from policies.models import JobRun, Team  # noqa: PLC0415
     from tests.policies import factories  # noqa: PLC0415
 
     alice = User.objects.create_superuser(ADMINISTRATOR, "alice@example.com", PASSWORD, first_name="Alice")
@@ -100,6 +100,11 @@ def fill() -> None:
     old, _ = keys.issue_service_key(stock.shop, stock.production, expires_at=now + timedelta(days=3), by=by)
     keys.revoke_service_key(old, by=by, reason="Leaked into a log.")
     keys.issue_api_token(alice, name="release script", expires_at=now + timedelta(days=9), by=by)
+    for job, outcome, detail in (("send", "failed", "ConnectionRefusedError: [Errno 111]"), ("expire", "done", "")):
+        JobRun.objects.create(
+            job=job, node="console-1:77", started_at=now, finished_at=now, outcome=outcome, detail=detail, acted=2
+        )
+    outbox.write("release:1:test", ["data@example.com"], "Live in production", "See for yourself.")
     fault = {"code": "generation", "message": "The bundle is older than the one that is active."}
     for number, error in ((1, None), (2, fault)):
         heartbeats.record(
