@@ -75,16 +75,15 @@ class Claims:
         self._note(facts)
         takes: list[Take] = []
         asked: list[Limit] = []
+        most: int | None = None
         for index, (counted, parts, when, inside) in enumerate(self._asked):
             if when is not None and not facts[when]:
                 continue
             key = (counted.family, *[facts[position] for position in parts])
             if None in key:
                 continue
-            most = None
             if overrides:
-                place = Place(counted.reference, self._entry.policy)
-                treated = treatment(overrides, counted.rule, place, key[1:])
+                treated = treatment(overrides, counted.rule, Place(counted.reference, self._entry.policy), key[1:])
                 if treated.exempt is not None:
                     continue
                 if treated.reset is not None:
