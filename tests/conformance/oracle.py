@@ -153,7 +153,8 @@ class Oracle:
         return asked, exempt
 
     def _meet(self, side: Side, asking: Asking, rule: Rule, subject: object) -> Asked:
-        key = (side.reference, side.place, identity_of(rule), subject)
+        source = (rule.get("source") or {}).get("policy") if rule.get("mandatory") else None
+        key = (side.reference, side.place, identity_of(rule), None if source == side.reference else source, subject)
         meter = self._meters.get(key)
         if meter is None:
             meter = self._meters[key] = meter_for(rule)
