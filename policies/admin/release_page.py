@@ -17,7 +17,10 @@ from policies.admin.checklist_items import checklist_context
 from policies.admin.door import actor
 from policies.lifecycle import (
     approvals,
+    change_story,
+    checklists,
     difference,
+    final_notes,
     gates,
     going_back,
     holds,
@@ -31,7 +34,7 @@ from policies.lifecycle import (
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Forbidden, Refusal
 from policies.lifecycle.terms import steps_of
-from policies.models import PENDING, Hold, Release, ReleaseState, Role
+from policies.models import PENDING, Hold, Release, ReleaseState, Role, Stage
 
 LOOKS = {
     ReleaseState.LIVE: "ok",
@@ -96,6 +99,7 @@ VERBS: dict[str, Callable[[Release, str, Actor], object]] = {
     "resume": lambda release, text, by: steps.resume(release, reason=text, by=by),
     "promote": lambda release, text, by: promotion.promote(release, reason=text, by=by),
     "enforce": lambda release, text, by: promotion.enforce_candidate(release, reason=text, by=by),
+    "note": lambda release, text, by: final_notes.confirm(release, text, by=by),
     "rollback": lambda release, text, by: going_back.roll_back(release, reason=text, by=by),
 }
 _DONE = {
@@ -109,6 +113,7 @@ _DONE = {
     "step-back": "Back at the step before, halted there until somebody resumes.",
     "halt": "Halted at this step.",
     "resume": "It goes on; the hold time of this step begins anew.",
+    "note": "The final note is confirmed; the release is closed with it.",
     "rollback": "Rolled back. Services follow with their next poll.",
 }
 
@@ -155,9 +160,18 @@ def show(request: HttpRequest, site: AdminSite, release: Release, fault: Fault |
         "command": going_back.rollback_command(release, actor(request).name) if _is_live(release) else "",
         "acts": list(offered(release, hold, actor(request), now)),
         "fault": fault,
+        "note_draft": _note_draft(release, fault, now),
+        "may_note": _may(actor(request), "change_release", release),
         **checklist_context(release, request),
     }
     return TemplateResponse(request, "policies/release_page.html", context, status=fault.status if fault else 200)
+
+
+def story(release: Release) -> HttpResponse:
+    """The whole story of the change, as a Markdown file."""
+    name = f"{release.policy.reference}-release-{release.pk}.md"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return HttpResponse(change_story.story(release), content_type="text/markdown; charset=utf-8", headers=headers)
 
 
 def act(request: HttpRequest, site: AdminSite, release: Release, name: str) -> HttpResponse:
@@ -227,7 +241,12 @@ def _for_a_request(release: Release, by: Actor, may_release: bool, may_approve: 
         yield Act("approve", "Approve", "What did you look at?", "primary", optional=True)
         yield Act("reject", "Reject", "Why not?", "danger")
     due = release.starts_at is None or release.starts_at <= now
-    if may_release and due and not gates.approvals_missing(release) and not gates.open_items(release):
+    if (
+        may_release
+        and due
+        and not gates.approvals_missing(release)
+        and not checklists.open_items(release, Stage.BEFORE)
+    ):
         yield Act("activate", "Let it go live", "Why now?", "primary", optional=True)
     if may_release:
         yield Act("cancel", "Take it back", "Why?", "danger")
@@ -251,7 +270,7 @@ def _waits_for(release: Release, hold: Hold | None, now: datetime) -> Iterator[s
     missing = gates.approvals_missing(release)
     if missing:
         yield f"{missing} more approval{'' if missing == 1 else 's'}, by people who neither asked for it nor wrote it."
-    for item in gates.open_items(release):
+    for item in checklists.open_items(release, Stage.BEFORE):
         yield f"The checklist: {item.text}"
     if release.environment.frozen:
         yield f"{release.environment.name} is frozen; an administrator has to thaw it."
@@ -264,6 +283,13 @@ def _waits_for(release: Release, hold: Hold | None, now: datetime) -> Iterator[s
     failed = release.gates.filter(outcome="failed").last()
     if failed is not None and not missing:
         yield f"Last time: {failed.detail}"
+
+
+def _note_draft(release: Release, fault: Fault | None, now: datetime) -> str:
+    """What stands in the field of the final note: what was typed, else the facts; nothing before it is live."""
+    if release.released_at is None or release.final_note_at is not None:
+        return ""
+    return fault.typed if fault is not None and fault.act == "note" else final_notes.draft(release, now)
 
 
 def _changed(release: Release, live: Release | None) -> list[difference.Line]:

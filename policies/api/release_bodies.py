@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from policies.api.fields import LONGEST_REASON, Body, Choice, Moment, Named, PolicyReference, Text, Whole
-from policies.lifecycle import terms
+from policies.lifecycle import final_notes, terms
 from policies.models import BreakGlass, ChecklistTemplate, Environment, Mode, OnChange, Role
 
 
@@ -144,6 +144,10 @@ class ActivateBody(Body):
         max_length=LONGEST_REASON,
         help_text="Why now; default: the reason of the request.",
     )
+
+
+class NoteBody(Body):
+    text = Text(max_length=final_notes.LONGEST, help_text="What came of it; `GET` gives a draft.")
 
 
 class PromoteBody(Body):

@@ -38,5 +38,8 @@ EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
     "release.resume": {"Go on": {"reason": "the errors came from elsewhere"}},
     "release.promote": {"On": {"reason": "a quiet week in staging"}},
     "release.enforce": {"For some at first": {"rollout": 10, "reason": "nobody would have noticed"}},
+    "release.note": {
+        "As it was": {"text": "Denied 2 % of the calls, all of one script; p95 fell to 0.7 s."}
+    },
     "hold.lift": {"The cause is found": {"reason": "the key was wrong, r9 mends it"}},
 }

@@ -56,6 +56,11 @@ class NoteRow(serializers.Serializer[Any]):
     at = serializers.DateTimeField()
 
 
+class NoteDraftRow(serializers.Serializer[Any]):
+    draft = serializers.CharField(help_text="What the facts say so far.")
+    final_note = NoteRow(allow_null=True, help_text="null: nobody has confirmed one yet.")
+
+
 class ReleaseRow(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     policy = serializers.CharField()
@@ -148,9 +153,7 @@ def told(row: Release, by: str) -> dict[str, Any]:
         "gates": [_gate(gate) for gate in row.gates.all()],
         "break_glass": _glass(row),
         "evidence": row.evidence,
-        "final_note": {"text": row.final_note, "by": row.final_note_by, "at": moment(row.final_note_at)}
-        if row.final_note_at
-        else None,
+        "final_note": note(row),
         "reason": row.reason,
         "requested_by": row.requested_by,
         "requested_at": moment(row.requested_at),
@@ -161,6 +164,12 @@ def told(row: Release, by: str) -> dict[str, Any]:
         "rollback_command": going_back.rollback_command(row, by) if live else None,
         "fallback": _fallback(row) if live else None,
     }
+
+
+def note(row: Release) -> dict[str, Any] | None:
+    if row.final_note_at is None:
+        return None
+    return {"text": row.final_note, "by": row.final_note_by, "at": moment(row.final_note_at)}
 
 
 def _gate(gate: Any) -> dict[str, Any]:

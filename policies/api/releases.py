@@ -3,6 +3,7 @@
 from typing import Any
 
 import django_filters
+from django.http import HttpResponse
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,7 +14,17 @@ from policies.api import release_rows as rows
 from policies.api.filters import OfPolicy
 from policies.api.problems import invalid
 from policies.api.rooms import Room
-from policies.lifecycle import approvals, going_back, policies, preview, promotion, releases, steps
+from policies.lifecycle import (
+    approvals,
+    change_story,
+    final_notes,
+    going_back,
+    policies,
+    preview,
+    promotion,
+    releases,
+    steps,
+)
 from policies.lifecycle.releases import Released
 from policies.models import Mode, Policy, Release, ReleaseState, Revision, Role
 
@@ -50,10 +61,16 @@ class Releases(Room):
         "review": bodies.CommentBody,
         "activate": bodies.ActivateBody,
         "promote": bodies.PromoteBody,
+        "note": bodies.NoteBody,
         "enforce": bodies.EnforceBody,
         **dict.fromkeys(("cancel", "advance", "step_back", "halt", "resume"), bodies.ReasonBody),
     }
-    answers = {**dict.fromkeys(("list", "retrieve", *bodies), rows.ReleaseRow), "preview": rows.PreviewRow}
+    answers = {
+        **dict.fromkeys(("list", "retrieve", *bodies), rows.ReleaseRow),
+        "preview": rows.PreviewRow,
+        "draft": rows.NoteDraftRow,
+    }
+    plain = {"story": "text/markdown"}
     statuses = dict.fromkeys(("rollback", "promote", "enforce"), 201)
     also = dict.fromkeys(("create", "promote", "enforce"), 200)
     titles = {
@@ -71,6 +88,9 @@ class Releases(Room):
         "promote": "Promote to the next environment",
         "enforce": "Enforce a candidate",
         "preview": "Preview a rollback",
+        "note": "Confirm the final note",
+        "draft": "Draft the final note",
+        "story": "Tell the whole story",
     }
     descriptions = {
         "create": "Ask for a revision to go live. It does at once where the environment asks for no approval, no "
@@ -181,6 +201,23 @@ class Releases(Room):
         """Let a live candidate take the place of what is enforced; its figures are kept as evidence."""
         self.by.require("add_release")
         return self._released(promotion.enforce_candidate(self.find(), **self.read(), by=self.by))
+
+    @action(detail=True, methods=["post"])
+    def note(self, request: Request, id: str) -> Response:
+        """Confirm the final note of a release that was live; the release is closed with it."""
+        self.by.require("change_release")
+        return self._answer(final_notes.confirm(self.find(), self.read()["text"], by=self.by))
+
+    @action(detail=True, methods=["get"], url_path="note-draft")
+    def draft(self, request: Request, id: str) -> Response:
+        """What the facts say: the reason, what changed, the command, and the metric before and after."""
+        row = self.find()
+        return Response({"draft": final_notes.draft(row), "final_note": rows.note(row)})
+
+    @action(detail=True, methods=["get"])
+    def story(self, request: Request, id: str) -> HttpResponse:
+        """The whole story of the change as one page of Markdown."""
+        return HttpResponse(change_story.story(self.find()), content_type="text/markdown; charset=utf-8")
 
     def _step(self, verb: Any) -> Response:
         self.by.require("change_release")

@@ -10,7 +10,6 @@ from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Refusal
 from policies.models import (
     NEVER_LIVE,
-    ChecklistItem,
     Environment,
     Gate,
     GateName,
@@ -20,7 +19,6 @@ from policies.models import (
     ReleaseState,
     Revision,
     Role,
-    Stage,
     Verdict,
 )
 
@@ -96,11 +94,6 @@ def void_approvals(release: Release, *, by: Actor, why: str, now: datetime) -> i
     if voided:
         log(release, GateName.APPROVAL, GateOutcome.FAILED, by=by, now=now, detail=f"{voided} void: {why}")
     return voided
-
-
-def open_items(release: Release) -> list[ChecklistItem]:
-    """Required items that must be done before it goes live."""
-    return list(release.items.filter(required=True, stage=Stage.BEFORE, done_at=None))
 
 
 def authors(revision: Revision, environment: Environment) -> set[str]:

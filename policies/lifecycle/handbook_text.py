@@ -1,9 +1,9 @@
 """The handbook of a service as Markdown."""
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from policies.lifecycle.handbook import Chapter, Handbook, HeldRule, Place
+from policies.lifecycle.markdown import bullets, text
 from policies.models import Metric
 from policies.publishing.moments import written
 from policy_client.rules.wording import listed
@@ -16,10 +16,10 @@ def markdown(book: Handbook) -> str:
 
 def _lines(book: Handbook) -> Iterator[str]:
     service = book.service
-    yield f"# Handbook of {_text(service.name)}"
+    yield f"# Handbook of {text(service.name)}"
     yield ""
-    about = f" {_text(service.description)}" if service.description else ""
-    yield f"`{service.slug}`, owned by {_text(service.team.name)} ({service.team.email}).{about}"
+    about = f" {text(service.description)}" if service.description else ""
+    yield f"`{service.slug}`, owned by {text(service.team.name)} ({service.team.email}).{about}"
     for place in book.places:
         yield ""
         yield from _place(place)
@@ -28,7 +28,7 @@ def _lines(book: Handbook) -> Iterator[str]:
 
 
 def _place(place: Place) -> Iterator[str]:
-    yield f"## {_text(place.environment.name)}"
+    yield f"## {text(place.environment.name)}"
     yield ""
     if not place.chapters:
         yield "Nothing is live here."
@@ -38,7 +38,7 @@ def _place(place: Place) -> Iterator[str]:
         yield ""
         yield "Endpoints for which nothing holds:"
         yield ""
-        yield from _bullets(f"`{one}`" for one in place.bare)
+        yield from bullets(f"`{one}`" for one in place.bare)
     if place.waiting:
         waiting = listed([f"{policy.reference} {policy.name}" for policy in place.waiting])
         yield from ("", f"Not live here: {waiting}.")
@@ -53,20 +53,20 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     yield f"### {chapter.policy.reference} {content['name']}, r{revision.number} ({chapter.kind})"
     yield ""
     owner = revision.owner
-    yield f"- **Owner:** {_text(owner.name)} (`{owner.slug}`, {owner.email})"
-    yield f"- **Why:** {_text(revision.reason)} ({_text(revision.author)})"
+    yield f"- **Owner:** {text(owner.name)} (`{owner.slug}`, {owner.email})"
+    yield f"- **Why:** {text(revision.reason)} ({text(revision.author)})"
     if release.released_at is not None:
-        since = f"{written(release.released_at)} by {_text(release.released_by)}"
-        yield f"- **Live:** {release.how}, since {since}: {_text(release.reason)}"
+        since = f"{written(release.released_at)} by {text(release.released_by)}"
+        yield f"- **Live:** {release.how}, since {since}: {text(release.reason)}"
     if chapter.candidate is not None:
         yield f"- **Candidate beside it:** r{chapter.candidate}, in shadow"
     baseline = content["baseline"]
-    yield f"- **Today:** {_text(baseline['slow_part'])} Noticed at: {_text(baseline['noticed_at'])}"
+    yield f"- **Today:** {text(baseline['slow_part'])} Noticed at: {text(baseline['noticed_at'])}"
     yield f"- **Expected:** {_expected(content['expected_result'])}"
-    yield f"- **How to go back:** {_text(content['rollback_note'])}"
+    yield f"- **How to go back:** {text(content['rollback_note'])}"
     if chapter.command:
         yield f"- **Rollback command:** `{chapter.command}`"
-    yield f"- **A rollback leads to:** {_text(chapter.leads_to)}"
+    yield f"- **A rollback leads to:** {text(chapter.leads_to)}"
     yield ""
     yield from _endpoints(chapter)
     yield ""
@@ -90,7 +90,7 @@ def _endpoints(chapter: Chapter) -> Iterator[str]:
         yield "Holds for every endpoint that no policy names."
     if chapter.holds_for:
         yield ""
-        yield from _bullets(f"`{one}`" for one in chapter.holds_for)
+        yield from bullets(f"`{one}`" for one in chapter.holds_for)
 
 
 def _row(rule: HeldRule) -> str:
@@ -100,19 +100,10 @@ def _row(rule: HeldRule) -> str:
     if rule.instead_of:
         origin += f"; instead of that of the {listed([one.words for one in rule.instead_of])}"
     cells = (f"**{rule.name}**, {rule.title}", rule.words, "; ".join(rule.values), rule.how, origin)
-    return f"| {' | '.join(_text(cell) for cell in cells)} |"
+    return f"| {' | '.join(text(cell) for cell in cells)} |"
 
 
 def _expected(result: dict[str, object]) -> str:
     relative = " % of the baseline" if result["relative"] else ""
     metric = Metric(str(result["metric"])).label
-    return f"{metric} {result['direction']} {result['threshold']}{relative}. {_text(str(result['text']))}"
-
-
-def _bullets(texts: Iterable[str]) -> Iterator[str]:
-    return (f"- {text}" for text in texts)
-
-
-def _text(said: str) -> str:
-    """What a person wrote, on one line, so that it breaks neither a list nor a table, and is no HTML."""
-    return re.sub(r"\s+", " ", said).strip().replace("|", "\\|").replace("<", "&lt;")
+    return f"{metric} {result['direction']} {result['threshold']}{relative}. {text(str(result['text']))}"

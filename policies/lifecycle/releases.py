@@ -29,6 +29,7 @@ from policies.models import (
     ReleaseState,
     Revision,
     Role,
+    Stage,
 )
 
 __all__ = ["Released", "activate", "cancel", "document", "live_release", "release", "settle"]
@@ -177,7 +178,7 @@ def settle(release: Release, *, by: Actor, reason: str, now: datetime) -> Releas
         _recheck_base(release)
     if gates.approvals_missing(release):
         return _wait(release, ReleaseState.REQUESTED)
-    if gates.open_items(release):
+    if checklists.open_items(release, Stage.BEFORE):
         approved = release.environment.approvals_required and not release.break_glass
         return _wait(release, ReleaseState.APPROVED if approved else ReleaseState.REQUESTED)
     if release.starts_at is not None and release.starts_at > now:
@@ -357,7 +358,7 @@ def _closed_gate(release: Release) -> Refusal:
     if missing := gates.approvals_missing(release):
         people = "one more person" if missing == 1 else f"{missing} more people"
         return Refusal("approval", f"Release {release.pk} waits for {people} to approve it.")
-    if items := gates.open_items(release):
+    if items := checklists.open_items(release, Stage.BEFORE):
         listed = "; ".join(item.text for item in items[:3])
         return Refusal("checklist", f"Release {release.pk} waits for its checklist: {listed}.")
     return Refusal("scheduled", f"Release {release.pk} is scheduled for {release.starts_at:%Y-%m-%d %H:%M} UTC.")

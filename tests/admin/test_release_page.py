@@ -47,7 +47,9 @@ def url(release, act=""):
 
 
 def acts(page):
-    return {form["action"].rstrip("/").rpartition("/")[2] for form in forms(page) if "text" in form["fields"]}
+    return {form["action"].rstrip("/").rpartition("/")[2] for form in forms(page) if "text" in form["fields"]} - {
+        "note"
+    }
 
 
 def do(client, release, act, text=""):
@@ -156,3 +158,33 @@ def test_a_candidate_is_enforced_with_its_evidence_on_the_page(policy, alice):
     page = do(alice, tried, "enforce", "nobody would notice")
     assert b"Evidence: the candidate before" in page.content
     assert Release.objects.get(pk=tried.pk).state == "superseded"
+
+
+def test_the_final_note_is_drafted_from_the_facts_and_confirmed(policy, alice):
+    ask(alice, policy)
+    newer = factories.change(policy, rules=[factories.rate_limit(limit=20)])
+    ask(alice, newer, release_reason="OPS-812")
+    release = Release.objects.latest("pk")
+    page = alice.get(url(release))
+    drafted = fill(page, "/note/")["text"][0]
+    assert "Reason: OPS-812" in drafted
+    assert "- Limit: 10 calls" in drafted and "+ Limit: 20 calls" in drafted
+    assert f"manage.py release {policy.reference} production --revision 2 --mode enforce" in drafted
+    assert "After: no call was counted." in drafted
+    do(alice, release, "note", drafted + "\nNobody complained.")
+    assert "Nobody complained." in alice.get(url(release)).content.decode()
+    again = alice.post(url(release, "note/"), {**fill(page, "/note/"), "text": "once more"})
+    assert again.status_code == 409
+    assert Release.objects.get(pk=release.pk).final_note.endswith("Nobody complained.")
+
+
+def test_the_whole_story_is_one_page_of_markdown(policy, guarded, alice, bob):
+    ask(alice, policy, release_reason="`rm -rf` <b>[x](y)</b>")
+    release = Release.objects.get()
+    do(bob, release, "approve", "a | b")
+    told = alice.get(url(release, "story.md"))
+    text = told.content.decode()
+    assert told.headers["Content-Type"].startswith("text/markdown")
+    assert "approved by bob" in text and "a \\| b" in text
+    assert "\\`rm -rf\\` &lt;b>\\[x\\](y)" in text
+    assert "release.approve" in text and "release.live" in text

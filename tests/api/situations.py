@@ -73,5 +73,6 @@ SITUATIONS: dict[str, Callable[[], int]] = {
     "release.resume": lambda: _halted().pk,
     "release.promote": lambda: _released().pk,
     "release.enforce": lambda: _candidate().pk,
+    "release.note": lambda: _released().pk,
     "hold.lift": _held,
 }

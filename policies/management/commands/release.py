@@ -5,11 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from policies.lifecycle import gates, going_back, releases, terms
+from policies.lifecycle import checklists, gates, going_back, releases, terms
 from policies.lifecycle.actor import command_actor
 from policies.lifecycle.policies import newest
 from policies.management.doors import checklist_named, environment_named, moment, policy_named, refusals_told
-from policies.models import BreakGlass, Mode, OnChange, Policy, Release, ReleaseState, Revision, Role
+from policies.models import BreakGlass, Mode, OnChange, Policy, Release, ReleaseState, Revision, Role, Stage
 
 
 class Command(BaseCommand):
@@ -100,6 +100,6 @@ def _told(release: Release, created: bool) -> str:
     else:
         missing = gates.approvals_missing(release)
         waits = [f"{missing} approval{'' if missing == 1 else 's'}"] if missing else []
-        waits += [item.text for item in gates.open_items(release)]
+        waits += [item.text for item in checklists.open_items(release, Stage.BEFORE)]
         said = f"{what} is asked for in {where}: release {release.pk} waits for {'; '.join(waits)}"
     return f"{said}." if created else f"{said} already; nothing changed."

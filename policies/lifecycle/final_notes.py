@@ -1,0 +1,174 @@
+"""The final note of a release: drafted from the facts by the console, confirmed by a person."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet, Sum
+from django.utils import timezone
+
+from policies.lifecycle import audit, checklists, difference, places
+from policies.lifecycle.actor import Actor
+from policies.lifecycle.refusals import Invalid, Refusal
+from policies.lifecycle.texts import UNSTORABLE, storable
+from policies.models import NEVER_LIVE, AuditEvent, Mode, Release, Role, RuleCount, Stage
+
+LONGEST = 4000
+_LONGEST_WATCH = timedelta(days=7)
+_MOST_LINES = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What was counted of a policy in a span of time."""
+
+    calls: int
+    denied: int
+    minutes: float
+
+    @property
+    def words(self) -> str:
+        if not self.calls:
+            return "no call was counted"
+        rate = self.calls / max(self.minutes, 1)
+        return f"{self.calls:,} calls ({rate:,.1f} a minute), {self.denied / self.calls:.2%} denied"
+
+
+def missing() -> QuerySet[Release]:
+    """Releases that were live and have no final note yet. Rollbacks tell their reason; candidates are only tried."""
+    return Release.objects.filter(
+        role=Role.ENFORCED, final_note_at=None, released_at__isnull=False, rolled_back_from=None
+    ).exclude(state__in=NEVER_LIVE)
+
+
+def draft(release: Release, now: datetime | None = None) -> str:
+    """What the facts say: the reason, what changed, the command, and the metric before and after as far as known."""
+    return "\n".join(_lines(release, now or timezone.now()))[:LONGEST]
+
+
+def confirm(release: Release, text: str, *, by: Actor, now: datetime | None = None) -> Release:
+    """A person says that the note is right; the release is closed with it.
+
+    Raises `Invalid`, or `Refusal` (`not_live` yet, `noted` already, `checklist`: required items are open).
+    """
+    by.require("change_release", service=release.policy.service, environment=release.environment)
+    text = _read(text)
+    now = now or timezone.now()
+    with transaction.atomic():
+        release = places.lock_release(release)
+        if release.released_at is None:
+            raise Refusal("not_live", f"Release {release.pk} was not live yet; a final note comes after it.")
+        if release.final_note_at is not None:
+            raise Refusal("noted", f"{release.final_note_by} has confirmed its final note already.")
+        still_open = checklists.open_items(release, Stage.AFTER)
+        if still_open:
+            listed = "; ".join(item.text for item in still_open[:3])
+            raise Refusal("checklist", f"Its checklist has to be done before: {listed}")
+        release.final_note, release.final_note_by, release.final_note_at = text, by.name, now
+        release.save(update_fields=["final_note", "final_note_by", "final_note_at"])
+        audit.append(
+            "release.note",
+            release.label,
+            by=by,
+            after={"id": release.pk, "final_note": text},
+            policy=release.policy,
+            environment=release.environment,
+            now=now,
+        )
+    return release
+
+
+def _read(text: object) -> str:
+    if not isinstance(text, str) or not text.strip():
+        raise Invalid({"text": ["Say what came of it; the draft is a beginning."]})
+    if len(text) > LONGEST:
+        raise Invalid({"text": [f"Must be at most {LONGEST:,} characters long."]})
+    if not storable(text):
+        raise Invalid({"text": [UNSTORABLE]})
+    return text.strip()
+
+
+def _lines(release: Release, now: datetime) -> Iterator[str]:
+    number = f"r{release.revision.number}" if release.revision else "nothing"
+    how = "enforced" if release.mode == Mode.ENFORCE else "in shadow"
+    yield f"{release.policy} {number} in {release.environment.slug}, {how}."
+    yield f"Reason: {release.reason}"
+    yield f"Command: {_command(release)}"
+    if source := _came_from(release):
+        yield source
+    yield "Changed:"
+    yield from _changed(release)
+    if release.revision is not None:
+        expected = release.revision.document()["expected_result"]
+        yield f"Expected: {expected['metric']} {expected['direction']} {expected['threshold']}. {expected['text']}"
+    before, after = before_and_after(release, now)
+    yield f"Before: {before.words}."
+    yield f"After: {after.words}."
+    if release.ended_at is not None:
+        yield f"It ended: {release.get_state_display()} {release.ended_at:%Y-%m-%d %H:%M} UTC."
+
+
+def _command(release: Release) -> str:
+    """The act as a command, whichever door it came through."""
+    parts = [f"manage.py release {release.policy.reference} {release.environment.slug}"]
+    if release.revision is not None:
+        parts.append(f"--revision {release.revision.number}")
+    parts.append(f"--mode {release.mode}")
+    if release.steps:
+        parts.append("--steps " + ",".join(f"{step['rollout']}:{step['hold']}s" for step in release.steps))
+    elif release.rollout != 100:
+        parts.append(f"--rollout {release.rollout}")
+    parts += [f"--acknowledge {one}" for one in release.acknowledged]
+    return " ".join(parts)
+
+
+def _came_from(release: Release) -> str:
+    """Through which door the revision was saved; an import names its file in its reason."""
+    if release.revision is None:
+        return ""
+    saved = AuditEvent.objects.filter(
+        policy=release.policy.reference, verb__in=("policy.create", "policy.change"), reason=release.revision.reason
+    ).first()
+    if saved is None or saved.door != "import":
+        return ""
+    return f"Imported: by {saved.actor}, “{saved.reason}”"
+
+
+def _changed(release: Release) -> Iterator[str]:
+    """The fields that differ from what it replaced."""
+    if release.revision is None:
+        yield "- the policy left the bundle"
+        return
+    was = release.replaces.revision if release.replaces is not None else None
+    if was is None:
+        yield f"- new: {len(release.revision.document()['rules'])} rules"
+        return
+    lines = difference.changed_only(difference.between(was.document(), release.revision.document()), around=0)
+    if not lines:
+        yield "- the same content"
+    for line in lines[:_MOST_LINES]:
+        yield f"{line.sign} {line.text.strip()}"
+    if len(lines) > _MOST_LINES:
+        yield f"… and {len(lines) - _MOST_LINES} more lines"
+
+
+def before_and_after(release: Release, now: datetime) -> tuple[Traffic, Traffic]:
+    """What was counted of the policy while the release was live, and as long before: its watch window at most."""
+    live_at = release.released_at or release.requested_at
+    watch = timedelta(seconds=release.revision.expected_window if release.revision else 0)
+    span = min(watch, _LONGEST_WATCH, (release.ended_at or now) - live_at)
+    return _traffic(release, live_at - span, live_at), _traffic(release, live_at, live_at + span)
+
+
+def _traffic(release: Release, since: datetime, until: datetime) -> Traffic:
+    counted = RuleCount.objects.filter(
+        environment=release.environment,
+        policy=release.policy.reference,
+        rule="",
+        role=Role.ENFORCED,
+        minute__gte=since.replace(second=0, microsecond=0),
+        minute__lt=until,
+    ).aggregate(allowed=Sum("allowed"), denied=Sum("denied"))
+    denied = counted["denied"] or 0
+    return Traffic((counted["allowed"] or 0) + denied, denied, (until - since).total_seconds() / 60)
