@@ -48,7 +48,7 @@ def _most(client: PolicyClient, scope: Any) -> int | None:
     client = (protection.client if protection is not None else None) or client
     name = protection.name if protection is not None else None
     entry = client.entry_for(name, request.method or "", f"/{match.route}")
-    if entry is None or entry.switches or entry.overrides:
+    if entry is None or entry.switches:
         return None
     sure = [
         judge.rule.watch()

@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 
 from policy_client import protect, time_left
 from policy_client.asgi import PolicyMiddleware as AsgiMiddleware
-from policy_client.testing import Policies, in_force
+from policy_client.testing import Policies, bundle, in_force, policy
 from tests.policy_client.counting import until
 from tests.policy_client.serving import Wire, asgi_server, ask, chunked, wsgi_server
 
@@ -259,6 +259,20 @@ def test_a_body_without_end_is_refused_where_our_asgi_middleware_is_around(polic
             wire.request("POST", place, "Transfer-Encoding: chunked", "Content-Type: application/json")
             wire.send(chunked([b"{", b" " * 20, b"}"]))
             assert wire.answer().body == b"22"
+
+
+def test_a_body_without_end_is_refused_whatever_overrides_say(policies: Policies) -> None:
+    head = {"key": {"ip": "127.0.0.0/8"}, "policy": "POL-0001", "until": "2026-01-02T00:00:00Z"}
+    with override_settings(MIDDLEWARE=[MINE]), asgi_server(AsgiMiddleware(get_asgi_application())) as port:
+        for number, (effect, status) in enumerate({"exempt": 413, "block": 403}.items(), 1):
+            over = [{"id": 1, "effect": effect, **head}]
+            policies._source.put(bundle(policy("thing", small=SMALL), overrides=over, version=number))
+            policies.client.refresh()
+            with Wire(port) as wire:
+                wire.request("POST", "/size", "Transfer-Encoding: chunked")
+                wire.send(chunked([b"x" * 100], end=False))
+                assert wire.answer().status == status
+        assert SEEN == []
 
 
 def test_a_body_that_was_cut_short_reaches_no_other_view(policies: Policies) -> None:
