@@ -232,7 +232,7 @@ def test_every_read_is_answered_as_the_document_says(
         assert answer.status_code == 200, path
         kind, content = next(iter(told["responses"]["200"]["content"].items()))
         assert answer.headers["Content-Type"].partition(";")[0] == kind.partition(";")[0]
-        if not answer.streaming and not path.endswith("/bundle"):
+        if "json" in kind and not answer.streaming and not path.endswith("/bundle"):
             resolved(document, content["schema"]).validate(answer.json())
 
 
