@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from policies.lifecycle import catalog, keys, releases, switches
+from policies.lifecycle import catalog, keys, overrides, releases, switches
 from policies.models import AuditEvent, Environment, Instance, Policy, Release, Service, Switch, Team
 from tests.policies.factories import SYSTEM, Catalogue, endpoint, make_policy
 
@@ -72,7 +72,16 @@ def live_releases(stock: Catalogue, numbers: range) -> None:
         releases.release(policy.head, stock.production, mode="enforce", by=SYSTEM, reason="r")
 
 
+def exceptions(stock, numbers):
+    policy = Policy.objects.first() or make_policy()
+    for number in numbers:
+        overrides.set_override(
+            "reset", policy=policy, environment=stock.production, key={"user": str(number)}, by=SYSTEM, reason="r"
+        )
+
+
 LISTS = {
+    "policies_override": exceptions,
     "policies_policy": live_releases,
     "policies_release": live_releases,
     "policies_team": teams,
@@ -113,6 +122,7 @@ def test_a_list_of_fifty_asks_as_often_as_a_list_of_ten(admin, catalogue, name):
         ("environment", "No environment yet"),
         ("endpoint", "No endpoint yet"),
         ("switch", "No switch was ever set"),
+        ("override", "There is no exception for a single caller"),
         ("servicekey", "No key that works"),
         ("apitoken", "No token that works"),
         ("instance", "No process reports"),

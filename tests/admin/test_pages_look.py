@@ -132,7 +132,8 @@ def test_every_page_is_sound(browser, console, look):
 def test_forms_that_are_refused_are_sound_and_lead_to_the_field(browser, console, look):
     context, page, inspection = opened(browser, look)
     log_in(page, console)
-    for model in ("policies/team", "policies/service", "policies/endpoint", "policies/switch", "auth/user"):
+    own = [f"policies/{model}" for model in ("team", "service", "endpoint", "switch", "override")]
+    for model in (*own, "auth/user"):
         page.goto(f"{console}/admin/{model}/add/")
         page.locator("button[name=_save]").click()
         page.get_by_text("Nothing was saved yet").wait_for()
