@@ -1,14 +1,21 @@
 """Overrides of a bundle, read: whom they are for, and what is refused."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from policy_client.bundle import parse_bundle
+from policy_client.call import Call
 from policy_client.errors import BundleRefused, Refused
 from policy_client.overrides import Effect, parse_override
+from policy_client.plan import compile
 from policy_client.rules import ConcurrencyLimit, Quota, RateLimit, parse_rule
+from policy_client.stores.memory import MemoryStore
+from tests.policy_client.counting import bundle_of, decide, entry
 
 OVERRIDE = {
     "id": 5,
@@ -140,3 +147,42 @@ def test_which_rules_have_counters_of_the_caller_alone() -> None:
     assert not reaches({"user": "42"}, key=[])
     assert not reaches({"ip": "192.0.2.7"}, key=[])
     assert not reaches({"user": "42", "header:x-client": "robot"}, key=["user"])
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+PARTS = st.sampled_from(["ip", "user", "tenant", "api_key", "method", "header:x", "cookie:c", "query:q", "path:id"])
+VALUES = st.sampled_from(["1", "::/0", "10.0.0.0/8", "\ud800", "POST", "::ffff:1.2.3.4/97"]) | st.text(max_size=5)
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.integers(1, 3) | ANY,
+        "key": st.dictionaries(PARTS, VALUES, max_size=3) | ANY,
+        "policy": st.sampled_from([None, "POL-0001"]) | ANY,
+        "rule": st.sampled_from([None, "per-user"]) | ANY,
+        "effect": st.sampled_from(list(Effect)) | ANY,
+        "limit": st.integers(0, 10**10) | ANY,
+        "until": st.sampled_from(["2030-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"]) | ANY,
+    },
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(changes=FIELDS, value=ANY, address=VALUES | st.none())
+def test_whatever_a_bundle_or_a_call_says_nothing_raises_when_a_call_is_decided(
+    changes: dict[str, Any], value: Any, address: str | None
+) -> None:
+    try:
+        override = parse_override({**OVERRIDE, "policy": "POL-0001", **changes})
+    except Refused:
+        return
+    assert override.reaches(limited(1, kind="quota", period="day")) in (True, False)
+    rule = {"kind": "rate_limit", "name": "per-user", "key": ["user"], "limit": 5, "window": 60}
+    plan = compile(replace(bundle_of(entry(rule)), overrides=(override,)))
+    everything = {"x": value, "c": value, "q": value, "id": value}
+    call = Call(endpoint="export", method="POST", ip=address, user=value, tenant=value, api_key=value)
+    call.headers = call.cookies = call.query = call.path_params = everything
+    assert decide(plan, MemoryStore(), call).reason
