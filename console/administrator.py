@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 from django.contrib.auth import get_user_model
 
+from policies.lifecycle import people
+from policies.lifecycle.actor import command_actor
+
 NAME = "admin"
+REASON = "A login for this run."
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +22,12 @@ class Login:
 
 def renew() -> Login:
     """Give the administrator, made where there is none, a new password."""
-    login = Login(NAME, secrets.token_urlsafe(9))
-    user, _ = get_user_model().objects.get_or_create(username=login.name)
-    user.is_active = user.is_staff = user.is_superuser = True
-    user.set_password(login.password)
-    user.save()
+    login, by = Login(NAME, secrets.token_urlsafe(9)), command_actor()
+    values = {"is_active": True, "is_staff": True, "is_superuser": True}
+    user = get_user_model().objects.filter(username=login.name).first()
+    if user is None:
+        people.create({"username": login.name, **values}, password=login.password, by=by, reason=REASON)
+    else:
+        people.change(user, values, by=by, reason=REASON)
+        people.set_password(user, login.password, by=by, reason=REASON)
     return login

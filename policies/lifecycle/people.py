@@ -34,6 +34,19 @@ def create(
     return user
 
 
+def create_administrator(values: Mapping[str, Any], *, password: str | None, by: Actor, reason: str = "") -> Any:
+    """An account that may do everything, such as the first one. Without a password nobody can log in with it yet.
+
+    Whoever asks, Django's own command, has checked the values and the password. Raises `Forbidden`.
+    """
+    if by.user is not None and not by.user.is_superuser:
+        raise Forbidden("Only an administrator may make another one.")
+    with transaction.atomic():
+        user = get_user_model().objects.create_superuser(**values, password=password)
+        audit.append("person.create", label(user), by=by, reason=reason, after=document(user))
+    return user
+
+
 def change(
     user: Any, values: Mapping[str, Any], *, roles: Iterable[Wanted] | None = None, by: Actor, reason: str = ""
 ) -> Any:
