@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from policies.admin import cells, traffic
+from policies.admin import attention, cells, traffic
 from policies.admin.override_words import pill
 from policies.jobs import standing
 from policies.lifecycle import reach
@@ -82,6 +82,7 @@ def overview(request: HttpRequest, site: AdminSite) -> HttpResponse:
     }
     if environment is not None and context["may_see"]:
         context |= _facts(environment, now, user)
+        context["attention"] = attention.of_environment(environment, user, now)
         context["ending"] = _ending_overrides(environment, user, now)
     return TemplateResponse(request, "policies/overview.html", context)
 
@@ -163,8 +164,9 @@ def _live(environment: Environment) -> Any:
 
 
 def _last_releases(environment: Environment) -> Any:
-    found = Release.objects.filter(environment=environment).select_related("policy", "revision")
-    return found.order_by("-pk")
+    """The newest first, in the order of going live; what is only asked for is not among them."""
+    found = Release.objects.filter(environment=environment, bundle_version__gt=0).select_related("policy", "revision")
+    return found.order_by("-bundle_version")
 
 
 def _switches(environment: Environment, now: datetime) -> Any:

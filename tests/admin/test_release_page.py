@@ -188,3 +188,19 @@ def test_the_whole_story_is_one_page_of_markdown(policy, guarded, alice, bob):
     assert "approved by bob" in text and "a \\| b" in text
     assert "\\`rm -rf\\` &lt;b>\\[x\\](y)" in text
     assert "release.approve" in text and "release.live" in text
+
+
+def test_what_waits_for_a_person_is_on_the_front_page(policy, guarded, alice):
+    ask(alice, policy)
+    assert "asked for" in front_page(alice)
+    ask(alice, policy, release_break_glass="emergency")
+    told = front_page(alice)
+    assert "glass broken, not reviewed" in told and "no final note" in told
+    assert "asked for" not in told.partition("Waits for a person")[2].partition("</section>")[0].lower()
+    do(alice, Release.objects.get(state="live"), "rollback", "bad")
+    assert "on hold" in front_page(alice)
+
+
+def front_page(client):
+    page = client.get("/admin/?environment=production").content.decode()
+    return page.partition("Waits for a person")[2].partition("</section>")[0].replace("Why it was asked for", "")

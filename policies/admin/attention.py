@@ -1,0 +1,75 @@
+"""What waits for a person: on the front page until somebody has looked at it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from policies.admin import release_page
+from policies.lifecycle import due, final_notes, reach
+from policies.models import PENDING, Environment, Hold, Release, ReleaseState
+
+SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A line: what, where to look, and since when."""
+
+    what: str
+    page: str
+    label: str
+    look: str
+    since: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Everything that waits in an environment, the loudest first, and how much more there is than is shown."""
+
+    lines: list[Waiting]
+    more: int
+
+
+def of_environment(environment: Environment, user: Any, now: datetime) -> Attention:
+    """Of the services that the person may know of."""
+    lines: list[Waiting] = []
+    more = 0
+    for label, look, rows in _kinds(environment, now):
+        found = list(reach.within(rows.select_related("policy", "revision"), user)[: SHOWN + 1])
+        more += len(found) > SHOWN
+        lines += [_line(row, label, look) for row in found[:SHOWN]]
+    for hold in reach.within(_holds(environment), user)[:SHOWN]:
+        page = release_page.page_url(hold.release)
+        lines.append(Waiting(str(hold.policy), page, "on hold", "warn", hold.set_at, f"{hold.set_by} rolled back"))
+    return Attention(lines, more)
+
+
+def _kinds(environment: Environment, now: datetime) -> list[tuple[str, str, QuerySet[Release]]]:
+    here = Release.objects.filter(environment=environment).order_by("-pk")
+    late = due.overdue(now).filter(environment=environment).order_by("-pk")
+    not_begun = Q(state=ReleaseState.SCHEDULED, starts_at__lte=now)
+    return [
+        (
+            "glass broken, not reviewed",
+            "bad",
+            here.exclude(break_glass="").filter(glass_reviewed_at=None, released_at__isnull=False),
+        ),
+        ("overdue", "bad", late),
+        ("overdue", "bad", here.filter(not_begun)),
+        ("halted", "warn", here.filter(state=ReleaseState.LIVE, halted=True)),
+        ("asked for", "info", here.filter(state__in=PENDING).exclude(not_begun)),
+        ("no final note", "off", final_notes.missing().filter(environment=environment).order_by("-pk")),
+    ]
+
+
+def _holds(environment: Environment) -> QuerySet[Hold]:
+    return Hold.objects.filter(environment=environment, lifted_at=None).select_related("policy", "release")
+
+
+def _line(release: Release, label: str, look: str) -> Waiting:
+    number = f" r{release.revision.number}" if release.revision else ""
+    since = release.released_at or release.requested_at
+    return Waiting(f"{release.policy}{number}", release_page.page_url(release), label, look, since, release.reason)
