@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -132,10 +133,12 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(peer: Peer, port: int = 0) -> Iterator[Peer]:
+def serving(peer: Peer, port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Peer]:
     with _Server(("127.0.0.1", port), _Handler) as server:
         server.peer = peer
-        peer.url = f"http://127.0.0.1:{server.server_address[1]}"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        peer.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:

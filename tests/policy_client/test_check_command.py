@@ -1,7 +1,11 @@
 """python -m policy_client check: what an address answers, asked over real connections."""
 
 import json
+import shutil
+import ssl
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -365,3 +369,30 @@ def test_a_report_needs_a_console(peer: Peer, monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.delenv("POLICY_CONSOLE_URL", raising=False)
     assert main(["check", peer.url, "--samples", "1", "--report"]) == 2
     assert "checks:write" in capsys.readouterr().err
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Of 127.0.0.1, signed by itself, with its key in the same file."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl")
+    path = tmp_path / "own.pem"
+    about = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", *about]
+    subprocess.run([*made, "-keyout", str(path), "-out", str(tmp_path / "cert.pem")], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + (tmp_path / "cert.pem").read_bytes())
+    return path
+
+
+def test_https_is_asked_of_whom_the_machine_trusts_alone(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with serving(Peer(answer=members_only), tls=context) as peer:
+        command = ["check", peer.url, "--header", LOGIN, "--samples", "1", "--json"]
+        assert main(command) == 2
+        assert "cannot be trusted" in capsys.readouterr().err
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert main(command) == 0
+        assert json.loads(capsys.readouterr().out)["url"].startswith("https://127.0.0.1:")
