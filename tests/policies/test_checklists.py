@@ -7,7 +7,7 @@ import pytest
 from django.apps.registry import Apps
 
 from policies import shipped
-from policies.lifecycle import audit, catalog, checklists, keys
+from policies.lifecycle import audit, catalog, checklists, final_notes, keys, releases
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal, Stale
 from policies.models import (
@@ -205,6 +205,23 @@ def test_what_was_ticked_before_it_went_live_never_changes_again(release: Releas
 def test_the_checklist_of_what_never_went_live_stays_as_it_was(release: Release, state: str) -> None:
     becomes(release, state)
     assert (refusal(release, 1), refusal(release, 4)) == ("settled", "settled")
+
+
+def test_a_release_waits_for_its_checklist_at_both_ends(release: Release, key: ServiceKey) -> None:
+    with pytest.raises(Refusal) as refused:
+        releases.activate(release, by=SYSTEM, now=NOW)
+    assert refused.value.code == "checklist" and "Look at the cache headers." in refused.value.detail
+    report(key, ("cache-headers", True))
+    live = releases.activate(release, by=SYSTEM, now=NOW)
+    assert live.state == ReleaseState.LIVE and refusal(live, 1) == "settled"
+    checklists.tick(item(live, 4), by=SYSTEM, evidence="quiet for an hour")
+    with pytest.raises(Refusal) as refused:
+        final_notes.confirm(live, "Exports no longer stall.", by=SYSTEM)
+    assert refused.value.code == "checklist" and "Measure the response time." in refused.value.detail
+    report(key, ("response-time", True))
+    final_notes.confirm(live, "Exports no longer stall.", by=SYSTEM)
+    assert refusal(live, 4) == "settled"
+    assert audit.verify().fault is None
 
 
 # Reports of machines
