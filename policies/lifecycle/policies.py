@@ -27,8 +27,8 @@ def create_policy(draft: Mapping[str, Any], *, by: Actor, reason: str) -> Policy
         if new.service is not None:  # whose endpoints are whose is decided one save at a time
             locks.hold(new.service)
         locks.hold(new.owner, "owner")
-        _refuse_second_name(new)
         _refuse_second_default(new)
+        _refuse_second_name(new)
         _refuse_taken_endpoints(new, None)
         policy = _created(new)
         _write(policy, new, by=by, reason=reason)

@@ -29,6 +29,7 @@ from tests.policies.test_heartbeats import heartbeat
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PEOPLE = 6
+OWNERS = ("team-data", "team-shop")
 
 
 def at_once(acts: list[Callable[[], Any]]) -> list[Any]:
@@ -68,6 +69,16 @@ def test_of_policies_that_claim_one_endpoint_one_gets_it() -> None:
     outcomes = at_once([lambda each=each: policies.create_policy(each, by=SYSTEM, reason="mine") for each in drafts])
     assert sum(isinstance(outcome, Policy) for outcome in outcomes) == 1
     assert [outcome for outcome in outcomes if not isinstance(outcome, Policy)] == ["endpoint_taken"] * (PEOPLE - 1)
+
+
+def test_of_defaults_for_every_service_one_is_made() -> None:
+    make_catalogue()
+    shared = {"service": None, "scope": "organisation", "endpoints": []}
+    drafts = [draft(name=f"floor-{number}", owner=owner, **shared) for number in range(3) for owner in OWNERS]
+    outcomes = at_once([lambda each=each: policies.create_policy(each, by=SYSTEM, reason="mine") for each in drafts])
+    assert sum(isinstance(outcome, Policy) for outcome in outcomes) == 1
+    assert {outcome for outcome in outcomes if not isinstance(outcome, Policy)} == {"default_exists"}
+    assert audit.verify().fault is None
 
 
 def test_releases_of_one_policy_leave_one_live_and_every_event_in_the_chain() -> None:
