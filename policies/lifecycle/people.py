@@ -37,12 +37,16 @@ def create(
 def create_administrator(values: Mapping[str, Any], *, password: str | None, by: Actor, reason: str = "") -> Any:
     """An account that may do everything, such as the first one. Without a password nobody can log in with it yet.
 
-    Whoever asks, Django's own command, has checked the values and the password. Raises `Forbidden`.
+    Whoever asks, Django's own command, has checked the values and the password. Raises `Forbidden` or `Invalid`.
     """
     if by.user is not None and not by.user.is_superuser:
         raise Forbidden("Only an administrator may make another one.")
     with transaction.atomic():
-        user = get_user_model().objects.create_superuser(**values, password=password)
+        try:
+            with transaction.atomic():
+                user = get_user_model().objects.create_superuser(**values, password=password)
+        except IntegrityError:
+            raise Invalid({"username": ["A user with that username already exists."]}) from None
         audit.append("person.create", label(user), by=by, reason=reason, after=document(user))
     return user
 
