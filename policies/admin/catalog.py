@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from policies.admin import cells, handbook
+from policies.admin import cells, environment_page, handbook
 from policies.admin.filters import InUseFilter, StateFilter
 from policies.admin.verbs import ReasonField, VerbAdmin, VerbForm, columns
 from policies.lifecycle import access, catalog
@@ -218,8 +218,18 @@ class EnvironmentAdmin(CatalogAdmin):
     def instances_count(self, row: Any) -> int:
         return int(row.instances_n)
 
+    def get_urls(self) -> list[URLPattern]:
+        compare = path(
+            "<int:number>/compare/", self.admin_site.admin_view(self.compare), name="policies_environment_compare"
+        )
+        return [compare, *super().get_urls()]
+
+    def compare(self, request: HttpRequest, number: int) -> HttpResponse:
+        return environment_page.compare(request, self.admin_site, self.get_object(request, str(number)))
+
     def links(self, row: Environment) -> list[tuple[str, str]]:
         return [
+            ("Compare", reverse("admin:policies_environment_compare", args=[row.pk])),
             ("Instances", listing("instance", environment__id__exact=row.pk)),
             ("Service keys", listing("servicekey", environment__id__exact=row.pk)),
         ]

@@ -135,7 +135,9 @@ def find(request: HttpRequest, number: int) -> Release:
 
 
 def show(request: HttpRequest, site: AdminSite, release: Release, fault: Fault | None = None) -> HttpResponse:
-    """The page; after a refusal with its message at the act, and what was typed."""
+    """The page; after a refusal with its message at the act, and what was typed. `?as=markdown`: the whole story."""
+    if request.GET.get("as") == "markdown":
+        return _story(release)
     now = timezone.now()
     live = places.live_release(release.policy, release.environment)
     pending = release.state in PENDING
@@ -167,7 +169,7 @@ def show(request: HttpRequest, site: AdminSite, release: Release, fault: Fault |
     return TemplateResponse(request, "policies/release_page.html", context, status=fault.status if fault else 200)
 
 
-def story(release: Release) -> HttpResponse:
+def _story(release: Release) -> HttpResponse:
     """The whole story of the change, as a Markdown file."""
     name = f"{release.policy.reference}-release-{release.pk}.md"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}

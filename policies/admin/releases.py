@@ -99,16 +99,12 @@ class ReleaseAdmin(OnlyOffered):
         wrap = self.admin_site.admin_view
         return [
             path("<int:number>/", wrap(self.page), name="policies_release_page"),
-            path("<int:number>/story.md", wrap(self.story), name="policies_release_story"),
             path("<int:number>/<slug:act>/", wrap(self.act), name="policies_release_act"),
             *super().get_urls(),
         ]
 
     def page(self, request: HttpRequest, number: int) -> HttpResponse:
         return release_page.show(request, self.admin_site, release_page.find(request, number))
-
-    def story(self, request: HttpRequest, number: int) -> HttpResponse:
-        return release_page.story(release_page.find(request, number))
 
     def act(self, request: HttpRequest, number: int, act: str) -> HttpResponse:
         return release_page.act(request, self.admin_site, release_page.find(request, number), act)

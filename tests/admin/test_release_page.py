@@ -182,7 +182,7 @@ def test_the_whole_story_is_one_page_of_markdown(policy, guarded, alice, bob):
     ask(alice, policy, release_reason="`rm -rf` <b>[x](y)</b>")
     release = Release.objects.get()
     do(bob, release, "approve", "a | b")
-    told = alice.get(url(release, "story.md"))
+    told = alice.get(url(release) + "?as=markdown")
     text = told.content.decode()
     assert told.headers["Content-Type"].startswith("text/markdown")
     assert "approved by bob" in text and "a \\| b" in text
