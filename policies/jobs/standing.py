@@ -53,8 +53,12 @@ def _newest_of_each() -> Q:
 def _problem(job: Job, last: JobRun | None, now: datetime) -> str:
     if last is None:
         return "never ran"
-    if last.started_at + job.every + LATE_AFTER < now:
-        return "was killed, and is late" if last.outcome == RunOutcome.RUNNING else "is late"
+    late = last.started_at + job.every + LATE_AFTER < now
+    found = []
     if last.outcome == RunOutcome.FAILED:
-        return "failed"
-    return "was killed" if last.outcome == RunOutcome.KILLED else ""
+        found.append("failed")
+    if last.outcome == RunOutcome.KILLED or (late and last.outcome == RunOutcome.RUNNING):
+        found.append("was killed")
+    if late:
+        found.append("is late")
+    return ", and ".join(found)

@@ -81,6 +81,7 @@ def test_standings_say_what_never_ran_failed_or_is_late(django_assert_num_querie
     assert standing.in_words(standing.standings(NOW)) == ""
     assert standing.in_words(standing.standings(NOW + 5 * MINUTE)).startswith("activate is late; expire is late")
     JobRun.objects.create(job="send", node="n", started_at=NOW, outcome=RunOutcome.FAILED)
+    assert "send failed, and is late" in standing.in_words(standing.standings(NOW + 5 * MINUTE))
     found = standing.standings(NOW)
     assert standing.in_words(found) == "send failed" and [one.job.name for one in found if one.failing] == ["send"]
 

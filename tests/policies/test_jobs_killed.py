@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from policies.lifecycle import audit, outbox, switches
-from policies.models import AuditEvent, JobRun, Notice, Switch
+from policies.lifecycle import audit, outbox, places, releases, switches
+from policies.models import AuditEvent, JobRun, Notice, Release, Switch
 from tests.policies.factories import SYSTEM, Catalogue, make_catalogue, make_policy
 from tests.policies.mailbox import mailbox
 from tests.servers import Running
@@ -97,6 +98,74 @@ def test_a_job_that_is_killed_in_the_middle_is_finished_by_the_next_run(jobs: Jo
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("job", "verb"), [("activate", "live"), ("expire", "expire"), ("advance", "step")])
+def test_a_release_whose_job_is_killed_before_its_event_is_as_it_was_and_moved_once(
+    jobs: Jobs, job: str, verb: str
+) -> None:
+    release = due_for(job, make_catalogue())
+    before, events = places.document(release), AuditEvent.objects.count()
+    with nobody_appends():
+        killed = jobs()
+        killed.wait_until(lambda: JobRun.objects.filter(job=job, outcome="running").exists() and somebody_waits())
+        assert killed.stop(signal.SIGKILL) == -signal.SIGKILL
+    release.refresh_from_db()
+    assert (places.document(release), AuditEvent.objects.count()) == (before, events)
+    for acted in ("acted on 1", "nothing was due"):
+        again = jobs()
+        assert again.process.wait() == 0, again.text()
+        assert f"{job}: {acted}" in again.text()
+    assert AuditEvent.objects.filter(verb=f"release.{verb}", door="job").count() == 1
+    assert AuditEvent.objects.count() == events + 1
+    assert audit.verify().fault is None
+
+
+def due_for(job: str, catalogue: Catalogue) -> Release:
+    """A release on which this job acts now, and no other job."""
+    now = timezone.now()
+    asked, over = now - timedelta(hours=2), now - timedelta(hours=1)
+    terms: dict[str, dict[str, Any]] = {
+        "activate": {"starts_at": over},
+        "expire": {"expires_at": over},
+        "advance": {"steps": [{"rollout": 5, "hold": 60}, {"rollout": 100, "hold": 0}]},
+    }
+    revision = make_policy().head
+    assert revision is not None
+    given = {"mode": "enforce", "by": SYSTEM, "reason": "go", "now": asked, **terms[job]}
+    return releases.release(revision, catalogue.production, **given).release
+
+
+@contextlib.contextmanager
+def nobody_appends() -> Iterator[None]:
+    """Every verb comes as far as its event, and no further."""
+    if connection.vendor == "postgresql":
+        with psycopg.connect(database_url()) as holding:
+            holding.execute("SELECT * FROM policies_audithead FOR UPDATE")
+            yield
+        return
+    endless = ", ".join(f"policies_auditevent e{number}" for number in range(20))
+    with connection.cursor() as cursor:
+        when = "BEFORE UPDATE ON policies_audithead"
+        cursor.execute(f"CREATE TRIGGER stuck {when} BEGIN SELECT count(*) FROM {endless}; END")
+        yield
+        cursor.execute("DROP TRIGGER stuck")
+
+
+def somebody_waits() -> bool:
+    """Whether another process is held up: by a lock of ours, or, on SQLite, counting with the database to itself."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            waits = "datname = current_database() AND wait_event_type = 'Lock'"
+            cursor.execute(f"SELECT count(*) FROM pg_stat_activity WHERE {waits}")
+            return bool(cursor.fetchone()[0])
+    with contextlib.closing(sqlite3.connect(connection.settings_dict["NAME"], timeout=0.5)) as looking:
+        try:
+            looking.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        return False
+
+
+@pytest.mark.slow
 def test_two_processes_at_once_share_the_work(jobs: Jobs) -> None:
     open_switches(make_catalogue())
     both = [jobs(), jobs()]
@@ -125,6 +194,7 @@ def test_mail_whose_sender_is_killed_in_mid_sentence_is_sent_again_under_the_sam
         assert first["Message-ID"] == second["Message-ID"]
 
 
+@pytest.mark.slow
 def test_a_process_that_stays_stops_when_it_is_asked(jobs: Jobs) -> None:
     staying = jobs("python", "manage.py", "run_jobs", "--interval", "600")
     staying.wait_until(lambda: JobRun.objects.filter(job="retention").exclude(finished_at=None).exists())
