@@ -76,6 +76,18 @@ def fill() -> None:
     releases.release(checkout.head, stock.production, mode="enforce", by=by, reason="OPS-901.")
     factories.change(checkout, by, rules=[{**EVERY_KIND[0], "window": 120}, *EVERY_KIND[1:4]])
 
+    floor = factories.make_policy(
+        by,
+        name="organisation-floor",
+        service=None,
+        scope="organisation",
+        endpoints=[],
+        rules=[{**EVERY_KIND[3], "mandatory": True}, {**EVERY_KIND[4], "seconds": 30, "when": []}],
+        reason="What every service has.",
+    )
+    assert floor.head is not None
+    releases.release(floor.head, stock.production, mode="shadow", rollout=50, by=by, reason="See what it would hit.")
+
     switches.set_switch(
         "block", policy=policy, environment=stock.staging, retry_after=120, detail="Exports are paused.", by=by,
         reason="The report database is being moved.",
