@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def measured(row: "Row", pace: Pace) -> list["Comparison"]:
-    from bench import bundles
+    from bench import audited, bundles
 
     try:
         contenders = row.make()
@@ -60,6 +60,7 @@ def measured(row: "Row", pace: Pace) -> list["Comparison"]:
         return row.compared(contenders)
     finally:
         bundles.stop()
+        audited.stop()
 
 
 @contextmanager

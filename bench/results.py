@@ -36,7 +36,7 @@ Of what is in memory the processor's time is told, of what waits for Redis the c
 def table(comparison: Comparison) -> str:
     """One row's contenders, ours last."""
     peer, floor = comparison.peer, comparison.floor
-    unit = "requests per CPU second" if comparison.row.per_second else "µs"
+    unit = comparison.row.unit if comparison.row.per_second else "µs"
     target = f"\nWanted: {comparison.row.target}.\n" if comparison.row.target else ""
     lines = [
         f"\n## {comparison.title}\n{target}",

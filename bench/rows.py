@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import bundles, django_endpoints, fastapi_endpoints, flask_endpoints, matching, memory, redis_rows
+from bench import audited, bundles, django_endpoints, fastapi_endpoints, flask_endpoints, matching, memory, redis_rows
 from bench.rounds import Contender, added, best, ratio
 
 
@@ -19,6 +19,7 @@ class Row:
     target: str = ""
     per_second: bool = False
     against: str = "peer"
+    unit: str = "requests per CPU second"
 
     def compared(self, measured: list[Contender]) -> list["Comparison"]:
         """The contenders beside the best peer, those with the same number of rules together."""
@@ -121,5 +122,17 @@ def rows(redis_url: str, loop: asyncio.AbstractEventLoop) -> list[Row]:
             lambda: bundles.contenders(200),
             "reported",
             per_second=True,
+        ),
+        *(
+            Row(
+                f"audited-{database.lower()}",
+                f"Audited writes, {database}",
+                lambda database=database: audited.contenders(database.lower()),
+                "reported",
+                per_second=True,
+                against="floor",
+                unit="writes per second",
+            )
+            for database in ("PostgreSQL", "SQLite")
         ),
     ]
