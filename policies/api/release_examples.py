@@ -38,8 +38,7 @@ EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
     "release.resume": {"Go on": {"reason": "the errors came from elsewhere"}},
     "release.promote": {"On": {"reason": "a quiet week in staging"}},
     "release.enforce": {"For some at first": {"rollout": 10, "reason": "nobody would have noticed"}},
-    "release.note": {
-        "As it was": {"text": "Denied 2 % of the calls, all of one script; p95 fell to 0.7 s."}
-    },
+    "release.note": {"As it was": {"text": "Denied 2 % of the calls, all of one script; p95 fell to 0.7 s."}},
+    "service.rollback": {"As it was": {"environment": "production", "version": 9, "reason": "all is denied since 10"}},
     "hold.lift": {"The cause is found": {"reason": "the key was wrong, r9 mends it"}},
 }

@@ -8,6 +8,7 @@ from rest_framework import serializers
 from policies.api.checklists import ChecklistRow, checklist_told
 from policies.api.fields import moment
 from policies.lifecycle import gates, going_back, steps
+from policies.lifecycle.going_back import BundleRollback
 from policies.lifecycle.places import document
 from policies.models import PENDING, GateOutcome, OnChange, Release, ReleaseState, Verdict
 
@@ -163,6 +164,13 @@ def told(row: Release, by: str) -> dict[str, Any]:
         "bundle_version": row.bundle_version,
         "rollback_command": going_back.rollback_command(row, by) if live else None,
         "fallback": _fallback(row) if live else None,
+    }
+
+
+def bundle_told(done: BundleRollback, by: str) -> dict[str, Any]:
+    return {
+        "made": [told(row, by) for row in done.made],
+        "left_alone": [{"policy": policy.reference, "why": why} for policy, why in done.left_alone],
     }
 
 

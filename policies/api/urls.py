@@ -8,6 +8,7 @@ from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
 from policies.api.audit import Audit
+from policies.api.bundle_rollback import BundleRollback
 from policies.api.catalogue import Environments, Services, Teams
 from policies.api.checklists import Checklists, Checks, ReleaseChecklist
 from policies.api.documentation import Documentation
@@ -72,6 +73,11 @@ urlpatterns = [
         r"^v1/releases/(?P<id>[0-9]{1,18})/checklist/(?P<item>[0-9]{1,3})/\Z",
         ReleaseChecklist.as_view({"post": "checklist"}, detail=True),
         name="release-checklist",
+    ),
+    re_path(
+        r"^v1/services/(?P<slug>[a-z0-9][a-z0-9-]{0,62})/rollback/\Z",
+        BundleRollback.as_view({"post": "rollback"}),
+        name="service-rollback",
     ),
     path("v1/explain/", Explain.as_view({"post": "explain"}), name="explain"),
     path("v1/audit/export.jsonl", Audit.as_view({"get": "export"}, **EXPORT), name="audit-export"),

@@ -98,7 +98,7 @@ def roll_back_bundle(
     with transaction.atomic():
         locks.reread(service)
         locks.reread(environment)
-        for live, then in _differences(service, environment, version):
+        for live, then in differences(service, environment, version):
             try:
                 target = _earlier(live, then, now) if then is not None else None
                 with transaction.atomic():
@@ -240,7 +240,7 @@ def _earlier(live: Release, to: Release, now: datetime) -> Release:
     return target
 
 
-def _differences(service: Service, environment: Environment, version: int) -> Iterator[tuple[Release, Release | None]]:
+def differences(service: Service, environment: Environment, version: int) -> Iterator[tuple[Release, Release | None]]:
     """What is live now and what was at that version, for every policy where these are not the same."""
     ever = Release.objects.filter(
         Q(policy__service=service), environment=environment, role=Role.ENFORCED, bundle_version__gt=0

@@ -61,7 +61,13 @@ def _held() -> int:
     return hold.pk
 
 
-SITUATIONS: dict[str, Callable[[], int]] = {
+def _bundle() -> str:
+    """A service with something to go back from since version 9."""
+    _released(place=Environment.objects.get(slug="production"))
+    return "reports"
+
+
+SITUATIONS: dict[str, Callable[[], int | str]] = {
     "release.approve": lambda: _released(approvals=1).pk,
     "release.reject": lambda: _released(approvals=1).pk,
     "release.review": lambda: _released(approvals=1, break_glass="emergency").pk,
@@ -74,5 +80,6 @@ SITUATIONS: dict[str, Callable[[], int]] = {
     "release.promote": lambda: _released().pk,
     "release.enforce": lambda: _candidate().pk,
     "release.note": lambda: _released().pk,
+    "service.rollback": _bundle,
     "hold.lift": _held,
 }

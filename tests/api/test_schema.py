@@ -141,7 +141,7 @@ def resolved(document: dict[str, Any], schema: dict[str, Any]) -> jsonschema.Dra
 def address(path: str, name: str = "") -> str:
     """The path with its parameters filled: each names the newest row there is."""
     if name in SITUATIONS:
-        return path.replace("{id}", str(SITUATIONS[name]()))
+        return path.replace("{id}", found := str(SITUATIONS[name]())).replace("{slug}", found)
     newest = {
         "{reference}": lambda: Policy.objects.order_by("pk").first().reference,
         "releases/{id}/checklist/{item}": lambda: f"releases/{_waiting().pk}/checklist/1",
