@@ -48,6 +48,7 @@ NAVIGATION: tuple[tuple[str, tuple[Place, ...]], ...] = (
         (
             Place("Service keys", "policies.servicekey"),
             Place("API tokens", "policies.apitoken"),
+            Place("Roles", "policies.grant"),
             Place("People", "auth.user"),
         ),
     ),

@@ -312,3 +312,25 @@ def test_ones_own_password_is_changed_through_the_verb(admin, alice):
     assert alice.check_password("another pass phrase")
     assert newest().verb == "person.password"
     assert admin.get(reverse("admin:index")).status_code == 200
+
+
+def test_an_admin_of_a_service_gives_roles_for_it_and_sees_no_others(client, catalogue, charlie):
+    bob = person("bob", is_staff=True)
+    grant(bob, "admin", catalogue.reports)
+    grant(charlie, "viewer", catalogue.shop)
+    client.force_login(bob)
+    add = reverse("admin:policies_grant_add")
+    page = client.get(add).content.decode()
+    assert "Reports" in page and "Shop" not in page
+    typed = {"user": charlie.pk, "role": "editor", "service": catalogue.reports.pk}
+    assert "required" in client.post(add, typed).content.decode()
+    assert client.post(add, {**typed, "service": catalogue.shop.pk, "reason": "x"}).status_code == 200
+    assert "administrator can grant" in client.post(add, {**typed, "service": "", "reason": "x"}).content.decode()
+    assert client.post(add, {**typed, "reason": "Is on call."}).status_code == 302
+    given = charlie.grants.get(service=catalogue.reports)
+    listed = client.get(reverse("admin:policies_grant_changelist")).content.decode()
+    assert "charlie" in listed and "Shop" not in listed
+    withdraw = reverse("admin:policies_grant_delete", args=[given.pk])
+    assert "is no longer editor of reports" in client.get(withdraw).content.decode()
+    assert client.post(withdraw, {"reason": "Moved on."}).status_code == 302
+    assert people.document(charlie)["roles"] == ["viewer of shop in all environments"]

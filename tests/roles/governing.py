@@ -54,6 +54,13 @@ ACCESS = (
         rest=post("/grants/", lambda on, place: {
             "user": on.username, "role": "viewer", "service": place.service.slug, "environment": place.environment.slug,
         }),
+        admin=form(
+            "policies_grant_add",
+            user=lambda on, place: on.pk,
+            role="viewer",
+            service=lambda on, place: place.service.pk,
+            environment=lambda on, place: place.environment.pk,
+        ),
         command=lambda on, place: (
             "grant", on.username, "viewer", "--service", place.service.slug, "--environment", place.environment.slug,
         ),
@@ -61,6 +68,7 @@ ACCESS = (
     Row(
         verb="grants.withdraw", roles=ADMIN, where=THERE, on=stage.their_grant,
         act=by_verb(grants.withdraw, reason="because"), rest=delete("/grants/{on.pk}/"),
+        admin=form("policies_grant_delete", "pk"),
         command=lambda on, place: (
             "grant", on.user.username, "viewer", "--service", place.service.slug,
             "--environment", place.environment.slug, "--withdraw",
