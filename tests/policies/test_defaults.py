@@ -177,7 +177,7 @@ def test_a_wave_reaches_a_share_of_the_services_and_a_larger_one_adds_to_them(ca
     services = [catalogue.reports, catalogue.shop]
     services += [
         catalog.create(Service, {"slug": f"s{n}", "name": f"S {n}", "team": catalogue.data}, by=SYSTEM)
-        for n in range(30)
+        for n in range(14)
     ]
     policy = shared_default()
     go_live(policy, catalogue.production)

@@ -55,7 +55,7 @@ RULE = st.builds(
 RULES = st.lists(RULE, max_size=4, unique_by=lambda rule: rule["name"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(own=RULES, default=RULES, shared=RULES, present=st.sets(st.sampled_from(SCOPES), min_size=1))
 def test_every_merge_is_what_the_oracle_says_and_what_a_client_reads(
     own: list[Any], default: list[Any], shared: list[Any], present: set[str]
