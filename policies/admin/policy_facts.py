@@ -10,6 +10,7 @@ from django.db.models import Count, Q
 from policies.admin import traffic
 from policies.lifecycle import going_back
 from policies.lifecycle.going_back import Fallback
+from policies.lifecycle.places import rollback_command
 from policies.models import Environment, Instance, Policy, PolicyScope, Release, ReleaseState, Role, Switch
 from policies.publishing import bundles, versions, waves
 from policy_client.rules import parse_rule
@@ -88,7 +89,7 @@ def places(policy: Policy, by: str, now: datetime) -> list[Place]:
                 candidate_hour=candidate_hours.get(environment.pk),
                 instances=_instances(policy, environment, now),
                 fallback=going_back.fallback(here) if here and is_live else None,
-                command=going_back.rollback_command(here, by) if here and is_live else "",
+                command=rollback_command(here, by) if here and is_live else "",
                 switches=[switch for switch in switches if switch.environment_id in (None, environment.pk)],
             )
         )

@@ -27,7 +27,7 @@ from policies.admin.typed_forms import (
     read_integer,
     text_field,
 )
-from policies.lifecycle import difference, gates, going_back, holds, places, releases, touches
+from policies.lifecycle import difference, gates, holds, places, releases, touches
 from policies.lifecycle.difference import Line
 from policies.lifecycle.policies import newest
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
@@ -265,7 +265,7 @@ def _tell(request: HttpRequest, done: Released) -> None:
     elif not done.created:
         messages.info(request, f"{where} is {how} in {made.environment.slug} already; nothing changed.")
     elif made.state == ReleaseState.LIVE:
-        command = going_back.rollback_command(made, actor(request).name)
+        command = places.rollback_command(made, actor(request).name)
         text = "{} is {} in {}. Services follow with their next poll. To go back: <code>{}</code>"
         messages.success(request, format_html(text, where, how, made.environment.slug, command))
     elif made.state == ReleaseState.SCHEDULED:

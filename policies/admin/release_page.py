@@ -159,7 +159,7 @@ def show(request: HttpRequest, site: AdminSite, release: Release, fault: Fault |
         "gate_log": list(release.gates.all()),
         "approvals": list(release.approvals.all()),
         "going_back": preview.preview(release, now=now) if _is_live(release) else None,
-        "command": going_back.rollback_command(release, actor(request).name) if _is_live(release) else "",
+        "command": places.rollback_command(release, actor(request).name) if _is_live(release) else "",
         "acts": list(offered(release, hold, actor(request), now)),
         "fault": fault,
         "note_draft": _note_draft(release, fault, now),

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from policies.api.checklists import ChecklistRow, checklist_told
 from policies.api.fields import moment
-from policies.lifecycle import gates, going_back, steps
+from policies.lifecycle import gates, going_back, places, steps
 from policies.lifecycle.going_back import BundleRollback
 from policies.lifecycle.places import document
 from policies.models import PENDING, GateOutcome, OnChange, Release, ReleaseState, Verdict
@@ -162,7 +162,7 @@ def told(row: Release, by: str) -> dict[str, Any]:
         "released_at": moment(row.released_at),
         "ended_at": moment(row.ended_at),
         "bundle_version": row.bundle_version,
-        "rollback_command": going_back.rollback_command(row, by) if live else None,
+        "rollback_command": places.rollback_command(row, by) if live else None,
         "fallback": _fallback(row) if live else None,
     }
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from policies.lifecycle import checklists, difference, final_notes, going_back
+from policies.lifecycle import checklists, difference, final_notes, places
 from policies.lifecycle.markdown import text
 from policies.models import AuditEvent, Release, Revision
 from policies.publishing.moments import written
@@ -36,7 +36,7 @@ def _lines(release: Release) -> Iterator[str]:
     yield from ("", "## Going back", "")
     if release.revision is not None:
         yield f"- **Note:** {text(release.revision.rollback_note)}"
-    yield f"- **Command:** `{going_back.rollback_command(release)}`"
+    yield f"- **Command:** `{places.rollback_command(release)}`"
     yield from ("", "## Final note", "")
     if release.final_note_at is None:
         yield "Not confirmed yet. The facts so far:"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from policies.lifecycle import gates, holds, locks, notices, places
@@ -98,13 +98,17 @@ def roll_back_bundle(
     with transaction.atomic():
         locks.reread(service)
         locks.reread(environment)
-        for live, then in differences(service, environment, version):
-            try:
-                target = _earlier(live, then, now) if then is not None else None
-                with transaction.atomic():
-                    made.append(_go_back(live, target, ReleaseState.ROLLED_BACK, by=by, reason=reason, now=now))
-            except Refusal as refusal:
-                left.append((live.policy, refusal.detail))
+        pairs, done_before = list(differences(service, environment, version)), -1
+        while len(made) > done_before:  # again: what one of them gave up may be just what another one had
+            done_before, again, pairs, left = len(made), pairs, [], []
+            for live, then in again:
+                try:
+                    target = _earlier(live, then, now) if then is not None else None
+                    with transaction.atomic():
+                        made.append(_go_back(live, target, ReleaseState.ROLLED_BACK, by=by, reason=reason, now=now))
+                except Refusal as refusal:
+                    pairs.append((places.reread(live), then))
+                    left.append((live.policy, refusal.detail))
         if not made:
             why = f": {left[0][1]}" if left else "."
             raise Refusal("nothing_to_do", f"Nothing of {service.slug} can go back to version {version}{why}")
@@ -123,24 +127,25 @@ def fallback(live: Release, now: datetime | None = None) -> Fallback:
 
 
 def earlier_releases(live: Release, now: datetime) -> QuerySet[Release]:
-    """Those to go back to, the newest first: live before what is live in effect, neither rolled back nor over."""
+    """Those to go back to, the newest first: live before what is live in effect, neither rolled back nor over.
+
+    Nor one that says what was rolled back after it: the same revision in the same mode, whichever release it was.
+    """
+    place = Release.objects.filter(policy=live.policy, environment=live.environment, role=live.role)
+    undone = place.filter(
+        state=ReleaseState.ROLLED_BACK,
+        revision=OuterRef("revision"),
+        mode=OuterRef("mode"),
+        bundle_version__gt=OuterRef("bundle_version"),
+    )
     return (
-        Release.objects.filter(
-            policy=live.policy,
-            environment=live.environment,
-            role=live.role,
-            bundle_version__lt=live.restored.bundle_version,
-        )
+        place.filter(bundle_version__lt=live.restored.bundle_version)
         .exclude(state__in=(*NEVER_LIVE, ReleaseState.ROLLED_BACK, ReleaseState.EXPIRED))
         .exclude(expires_at__lte=now)
+        .exclude(Exists(undone))
         .select_related(*places.SHOWN)
         .order_by("-bundle_version")
     )
-
-
-def rollback_command(live: Release, by: str = "you") -> str:
-    """The command that rolls this release back, ready to copy."""
-    return f'manage.py rollback {live.policy.reference} {live.environment.slug} --reason "…" --by {by}'
 
 
 def _refuse_unless_live(live: Release) -> None:

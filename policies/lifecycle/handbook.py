@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from policies.lifecycle import going_back
+from policies.lifecycle import going_back, places
 from policies.models import Endpoint, Environment, Policy, PolicyScope, Release, ReleaseState, Revision, Service
 from policies.publishing import bundles, versions
 from policies.publishing.plans import declared
@@ -165,7 +165,7 @@ def _chapter(
             for origin in _elsewhere(kind, name, release, known)
         ),
         candidate=(whole["candidate"] or {}).get("revision"),
-        command=going_back.rollback_command(release, by) if live else "",
+        command=places.rollback_command(release, by) if live else "",
         leads_to=going_back.fallback(release).words if live else "a newer release has not reached this service yet",
     )
 

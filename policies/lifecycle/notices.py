@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db.models import Q
 
-from policies.lifecycle import access, outbox
+from policies.lifecycle import access, outbox, places
 from policies.models import Environment, Override, Policy, Release, Role
 
 
@@ -71,7 +71,7 @@ def went_live(release: Release, now: datetime | None = None) -> int:
         sentence=f"{what(release)} is live in {release.environment.name}.",
         facts=_facts(release, by=release.released_by),
         path=release_path(release),
-        command=_way_back(release),
+        command=places.rollback_command(release),
     )
     return _write(letter, owners(release), now=now)
 
@@ -112,7 +112,7 @@ def broke_glass(release: Release, now: datetime | None = None) -> int:
         "that is asked for there. Somebody else has to look at it now.",
         facts=(("Kind", release.get_break_glass_display()), *_facts(release, by=release.requested_by)),
         path=release_path(release),
-        command=_way_back(release),
+        command=places.rollback_command(release),
     )
     told = approvers(release.policy, release.environment, but={release.requested_by})
     return _write(letter, [*owners(release), *told], now=now)
@@ -189,10 +189,6 @@ def _facts(release: Release, *, by: str) -> tuple[tuple[str, str], ...]:
         if at is not None:
             shown.append((name, f"{at:%Y-%m-%d %H:%M} UTC"))
     return tuple(shown)
-
-
-def _way_back(release: Release) -> str:
-    return f'manage.py rollback {release.policy.reference} {release.environment.slug} --reason "…" --by YOU'
 
 
 def _write(letter: Letter, addresses: Iterable[str], *, but: Iterable[str] = (), now: datetime | None) -> int:

@@ -177,6 +177,11 @@ def wire_endpoints(revision: Revision) -> list[WireEndpoint]:
     ]
 
 
+def rollback_command(live: Release, by: str = "you") -> str:
+    """The command that rolls this release back, ready to copy."""
+    return f'manage.py rollback {live.policy.reference} {live.environment.slug} --reason "…" --by {by}'
+
+
 def document(release: Release) -> dict[str, object]:
     """A release as the audit trail and REST tell of it."""
     return {

@@ -82,7 +82,7 @@ def test_what_went_live_is_told_with_the_way_back_and_a_link(
     notices.went_live(release, NOW)
     body = newest().body
     assert told() == {"data@example.com"}
-    assert f'    manage.py rollback {policy.reference} production --reason "…" --by YOU\n' in body
+    assert f'    manage.py rollback {policy.reference} production --reason "…" --by you\n' in body
     link = reverse("admin:policies_release_change", args=[release.pk])
     assert f"https://policies.example.com{link}\n" in body
     assert notices.policy_path(policy) == reverse("admin:policies_policy_page", args=[policy.pk])

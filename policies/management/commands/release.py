@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from policies.lifecycle import checklists, gates, going_back, releases, terms
+from policies.lifecycle import checklists, gates, places, releases, terms
 from policies.lifecycle.actor import command_actor
 from policies.lifecycle.policies import newest
 from policies.management.doors import checklist_named, environment_named, moment, policy_named, refusals_told
@@ -76,7 +76,7 @@ class Command(BaseCommand):
         if options["on_change"] == OnChange.RESET and done.release.state == ReleaseState.LIVE:
             self.stdout.write("Its counters start anew.")
         if done.release.state == ReleaseState.LIVE:
-            command = going_back.rollback_command(done.release, by.name if by.user else "you")
+            command = places.rollback_command(done.release, by.name if by.user else "you")
             self.stdout.write(f"To go back: {command}")
 
 
