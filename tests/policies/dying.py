@@ -57,7 +57,7 @@ NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)
 ENDED_BY_ANOTHER = (ReleaseState.SUPERSEDED, ReleaseState.ROLLED_BACK, ReleaseState.EXPIRED)
 COMMIT = "COMMIT"
-PATIENCE = 300
+PATIENCE = 900
 Act = Callable[[], object]
 
 # --- the verbs: what makes each possible, and the act itself
