@@ -1,5 +1,6 @@
 """The fixed parts of the editor: what a policy is, its endpoints, and what every change has to say."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +21,11 @@ from policies.admin.typed_forms import (
     tick_field,
     typed_length,
 )
+from policies.lifecycle import particulars
 from policies.lifecycle.content import BASELINE, EXPECTED_RESULT, METHODS
+from policies.lifecycle.particulars import MOST_LABELS
 from policies.models import Direction, Endpoint, Metric, PolicyScope, Revision, Service, Team
+from policies.models.policy import DEFAULT_REVIEW_DAYS
 
 UNCHOSEN = ("", "choose …")
 WATCHES = (
@@ -117,6 +121,46 @@ class EndpointForm(TypedForm):
             "name": str(typed["name"] or "").strip(),
             "methods": list(typed["methods"] or []),
             "route": str(typed["route"] or "").strip(),
+        }
+
+
+class ParticularsForm(TypedForm):
+    """What helps to find the policy and to keep it right."""
+
+    labels = text_field(
+        "Labels",
+        help_text=f"Words to find it by, with blanks between them; at most {MOST_LABELS}.",
+        placeholder="exports month-end",
+        optional=True,
+        autocomplete="off",
+        spellcheck="false",
+    )
+    ticket = text_field(
+        "Ticket",
+        help_text="A link to where this is talked about.",
+        placeholder="https://tickets.example.com/OPS-812",
+        size="34",
+        optional=True,
+        autocomplete="off",
+        spellcheck="false",
+        inputmode="url",
+    )
+    review_days = number_field(
+        "Review every", unit="days", placeholder=str(DEFAULT_REVIEW_DAYS), help_text="0: it never asks for a review."
+    )
+
+    @staticmethod
+    def typed_for(content: Mapping[str, Any]) -> dict[str, Any]:
+        told = particulars.of(content)
+        return {**told, "labels": " ".join(told["labels"]), "review_days": str(told["review_days"])}
+
+    def draft(self) -> dict[str, Any]:
+        typed = self.typed()
+        days = read_integer(typed["review_days"])
+        return {
+            "labels": re.split(r"[\s,]+", labels) if (labels := str(typed["labels"] or "").strip(", \t\r\n")) else [],
+            "ticket": str(typed["ticket"] or "").strip(),
+            "review_days": DEFAULT_REVIEW_DAYS if days is None else days,
         }
 
 

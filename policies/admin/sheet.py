@@ -7,7 +7,14 @@ from typing import Any, TypeVar
 from django.db.models import QuerySet
 from django.http import QueryDict
 
-from policies.admin.editor_forms import BaselineForm, CloseForm, EndpointForm, ExpectedResultForm, HeadForm
+from policies.admin.editor_forms import (
+    BaselineForm,
+    CloseForm,
+    EndpointForm,
+    ExpectedResultForm,
+    HeadForm,
+    ParticularsForm,
+)
 from policies.admin.example_forms import ExampleForm, example_rows, fresh_example, typed_example
 from policies.admin.rule_forms import RuleForm, fresh_rule, rule_form, typed_rule
 from policies.admin.typed_forms import TypedForm, bound
@@ -30,6 +37,7 @@ class Sheet:
     """
 
     head: TypedForm
+    particulars: ParticularsForm
     endpoints: list[EndpointForm]
     rules: list[RuleForm]
     examples: list[ExampleForm]
@@ -48,6 +56,9 @@ class Sheet:
         close = {"rollback_note": content.get("rollback_note", ""), "reason": ""}
         return cls(
             head=bound(HeadForm, head, "policy"),
+            particulars=bound(  # type: ignore[arg-type]
+                ParticularsForm, ParticularsForm.typed_for(content), "particulars"
+            ),
             endpoints=_endpoints(content["endpoints"]),
             rules=_rules(rules),
             examples=example_rows([typed_example(example) for example in content.get("examples", [])]),
@@ -84,6 +95,7 @@ class Sheet:
                 rules.append(rule_form(kind)(post, prefix=f"rules-{number}"))
         return cls(
             head=HeadForm(post, prefix="policy"),
+            particulars=ParticularsForm(post, prefix="particulars"),
             endpoints=[EndpointForm(post, prefix=f"endpoints-{number}") for number in endpoints],
             rules=rules,
             examples=[ExampleForm(post, prefix=f"examples-{number}") for number in examples],
@@ -103,6 +115,7 @@ class Sheet:
             head["service"] = None  # whatever is chosen there: it is for every service
         return {
             **head,
+            **self.particulars.draft(),
             "endpoints": [row.draft() for row in self._filled(self.endpoints)],
             "rules": [row.draft() for row in self.rules],
             "examples": [row.draft() for row in self._filled(self.examples)],
@@ -176,7 +189,7 @@ class Sheet:
 
     def forms(self) -> list[TypedForm]:
         rows = [*self.endpoints, *self.rules, *self.examples]
-        return [self.head, *rows, self.baseline, self.expected_result, self.close]
+        return [self.head, self.particulars, *rows, self.baseline, self.expected_result, self.close]
 
     def _filled(self, rows: Sequence[Row]) -> list[Row]:
         return [row for row in rows if not row.blank]
@@ -189,6 +202,8 @@ class Sheet:
             self.baseline.tell(rest, message)
         elif block == "expected_result" and rest:
             self.expected_result.tell(rest, message)
+        elif block in self.particulars.fields:
+            self.particulars.tell(block, message)
         elif block in self.close.fields:
             self.close.tell(block, message)
         elif block in self.head.fields and not (self.settled and block in ("service", "scope")):

@@ -39,6 +39,9 @@ _POLICY: dict[str, Any] = {
         "text": "Other pages of the service stay fast at month end.",
     },
     "rollback_note": "Roll back to nothing; exports are unlimited again at once.",
+    "labels": ["exports", "month-end"],
+    "ticket": "https://tickets.example.com/OPS-812",
+    "review_days": 90,
 }
 _IN_A_FILE = {field: value for field, value in _POLICY.items() if field != "reason"}
 

@@ -20,7 +20,7 @@ from policies.api.policy_bodies import Difference, PolicyBody, PolicyRow, Revisi
 from policies.api.preconditions import conditional, require_match
 from policies.api.problems import invalid
 from policies.api.rooms import Room
-from policies.lifecycle import content, difference, policies, texts
+from policies.lifecycle import content, difference, particulars, policies, texts
 from policies.lifecycle.refusals import Invalid
 from policies.models import Policy, PolicyScope, Release, ReleaseState, Revision
 from policy_client.rules import parse_written
@@ -85,6 +85,7 @@ class Policies(InUse, Room):
             "revision": head.number,
             "digest": head.digest,
             "examples": [],  # of revisions from before there were any
+            **particulars.DEFAULTS,
             **head.document(),
             "reason": head.reason,
             "author": head.author,

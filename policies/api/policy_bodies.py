@@ -8,7 +8,9 @@ from rest_framework import serializers
 from policies.api.example_schema import PolicyExample
 from policies.api.rule_schema import rules
 from policies.lifecycle.content import METHODS, MOST_ENDPOINTS, MOST_RULES
+from policies.lifecycle.particulars import LABEL, MOST_LABELS, MOST_REVIEW_DAYS
 from policies.models import Direction, Metric, PolicyScope, Revision
+from policies.models.policy import DEFAULT_REVIEW_DAYS, LONGEST_TICKET
 from policy_client.examples import MAX_EXAMPLES
 
 _SLUG = "[a-z0-9][a-z0-9-]{0,62}"
@@ -82,6 +84,24 @@ class PolicyContent(serializers.Serializer[Any]):
     baseline = Baseline()
     expected_result = ExpectedResult()
     rollback_note = _words("rollback_note")
+    labels = serializers.ListField(
+        child=serializers.RegexField(f"^{LABEL}$"),
+        max_length=MOST_LABELS,
+        default=list,
+        help_text="Words to find it by, such as month-end; in their order, each once.",
+    )
+    ticket = serializers.CharField(
+        max_length=LONGEST_TICKET,
+        allow_blank=True,
+        default="",
+        help_text="A link (http or https) to where the change is talked about.",
+    )
+    review_days = serializers.IntegerField(
+        min_value=0,
+        max_value=MOST_REVIEW_DAYS,
+        default=DEFAULT_REVIEW_DAYS,
+        help_text="After how many days without a review it needs one; 0: never.",
+    )
 
 
 class PolicyBody(PolicyContent):

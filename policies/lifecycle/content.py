@@ -14,6 +14,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
 from policies.lifecycle import examples as policy_examples
+from policies.lifecycle import particulars
+from policies.lifecycle.particulars import Particulars
 from policies.lifecycle.refusals import Invalid
 from policies.lifecycle.spans import longer_but_tighter
 from policies.lifecycle.texts import UNSTORABLE, storable
@@ -57,6 +59,7 @@ FIELDS = (
     "baseline",
     "expected_result",
     "rollback_note",
+    *particulars.DEFAULTS,
 )
 _TYPES: dict[str, tuple[type, ...]] = {
     "threshold": (int, float),
@@ -100,6 +103,7 @@ class Content:
     endpoints: tuple[WireEndpoint, ...]
     rules: tuple[Rule, ...]
     examples: tuple[Example, ...]
+    particulars: Particulars
     columns: dict[str, Any]
     text: str
     digest: str
@@ -127,6 +131,7 @@ def read(draft: Mapping[str, Any], *, sees: Callable[[Service | None], bool] = l
     if policy_examples.can_run(faults.messages):
         policy_examples.run(scope, endpoints, rules, examples, faults.add)
     columns = _columns(draft, faults)
+    beside = particulars.read(draft, faults.add)
     faults.raise_if_any()
     document = {
         "name": name,
@@ -139,6 +144,7 @@ def read(draft: Mapping[str, Any], *, sees: Callable[[Service | None], bool] = l
         "baseline": {key: columns[column] for key, column in BASELINE.items()},
         "expected_result": {key: _plain(columns[column]) for key, column in EXPECTED_RESULT.items()},
         "rollback_note": columns["rollback_note"],
+        **beside.written(),
     }
     text = canonical_json(document)
     return Content(
@@ -149,6 +155,7 @@ def read(draft: Mapping[str, Any], *, sees: Callable[[Service | None], bool] = l
         endpoints=endpoints,
         rules=rules,
         examples=examples,
+        particulars=beside,
         columns=columns,
         text=text,
         digest=hashlib.sha256(text.encode()).hexdigest(),

@@ -29,6 +29,7 @@ def lines(content: Mapping[str, Any] | None, since: Mapping[str, Any] | None = N
         return []
     known = {(rule["kind"], rule["name"]): rule for rule in since["rules"]} if since else {}
     told = [f"name: {content['name']}", f"owner: {content['owner']}", f"scope: {content['scope']}"]
+    told += _particulars(content)
     for endpoint in content["endpoints"]:
         name = f" as {endpoint['name']}" if endpoint["name"] else ""
         told.append(f"endpoint: {', '.join(endpoint['methods']) or 'any method'} {endpoint['route']}{name}")
@@ -70,6 +71,16 @@ def _heading(compared: list[Line], index: int) -> int:
 def to_parent(revision: Revision) -> list[Line]:
     """What a revision changed."""
     return between(revision.parent.document() if revision.parent else None, revision.document())
+
+
+def _particulars(content: Mapping[str, Any]) -> list[str]:
+    """Those that a content names, which are those that differ from their defaults."""
+    told = [f"labels: {_value(content['labels'])}"] if "labels" in content else []
+    told += [f"ticket: {content['ticket']}"] if "ticket" in content else []
+    if "review_days" in content:
+        days = content["review_days"]
+        told.append(f"to be reviewed: every {days} days" if days else "to be reviewed: never")
+    return told
 
 
 def _rule(rule: Mapping[str, Any]) -> list[str]:

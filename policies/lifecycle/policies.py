@@ -140,7 +140,9 @@ def _write(policy: Policy, new: Content, *, by: Actor, reason: str) -> None:
     )
     policy.head = revision
     policy.name = new.name
-    policy.save(update_fields=["head", "name"])
+    beside = new.particulars
+    policy.labels, policy.ticket, policy.review_days = beside.searchable, beside.ticket, beside.review_days
+    policy.save(update_fields=["head", "name", "labels", "ticket", "review_days"])
     _bind_endpoints(policy, new)
 
 

@@ -13,6 +13,7 @@ from policies.models.catalog import Service, Team
 
 LONGEST_WATCH = 31 * 24 * 3600
 DEFAULT_REVIEW_DAYS = 180
+LONGEST_TICKET = 500
 
 
 class PolicyScope(models.TextChoices):
@@ -39,8 +40,8 @@ class Direction(models.TextChoices):
 class Policy(models.Model):
     """The owned set of rules for endpoints of a service; what it says is its newest revision, `head`.
 
-    A default of scope organisation belongs to no service. `labels` (between blanks, for searching) and `review_days`
-    repeat what the newest revision says.
+    A default of scope organisation belongs to no service. `labels` (between blanks, for searching), `ticket` and
+    `review_days` repeat what the newest revision says.
     """
 
     service = models.ForeignKey(Service, null=True, on_delete=models.PROTECT, related_name="policies")
@@ -50,6 +51,7 @@ class Policy(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     archived_at = models.DateTimeField(null=True, blank=True)
     labels = models.TextField(blank=True, default="")
+    ticket = models.CharField(max_length=LONGEST_TICKET, blank=True, default="")
     review_days = models.PositiveSmallIntegerField(default=DEFAULT_REVIEW_DAYS)
     reviewed_at = models.DateTimeField(null=True)
     reviewed_by = models.CharField(max_length=150, blank=True)

@@ -387,3 +387,18 @@ def test_a_nul_character_is_refused_at_its_field(alice, field):
     assert answer.status_code == 400
     assert answer.context["faults"] == 1
     assert not Policy.objects.exists()
+
+
+def test_labels_ticket_and_review_interval_are_typed_as_people_write_them(alice):
+    policy = create(alice, particulars_labels="month-end, exports", particulars_ticket=" https://jira/OPS-1 ")
+    assert (policy.labels, policy.ticket, policy.review_days) == (" exports month-end ", "https://jira/OPS-1", 180)
+    fields = form(alice.get(change_url(policy)), "base")["fields"]
+    typed = {name: fields[f"particulars-{name}"] for name in ("labels", "ticket", "review_days")}
+    assert typed == {"labels": ["exports month-end"], "ticket": ["https://jira/OPS-1"], "review_days": ["180"]}
+    wrong = {"particulars_labels": "Fine Not", "particulars_ticket": "javascript:alert(1)", "change_reason": "x"}
+    page = send(alice, change_url(policy), **wrong, particulars_review_days="soon")
+    text = page.content.decode()
+    assert page.status_code == 400 and "please correct 4 fields" in text
+    assert "begins with https:// or http://" in text and "whole number of days" in text and "soon" in text
+    assert send(alice, change_url(policy), particulars_review_days="0", change_reason="x").status_code == 302
+    assert Policy.objects.get().review_days == 0

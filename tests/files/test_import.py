@@ -424,6 +424,9 @@ def drafts(ask: Any) -> dict[str, Any]:
             "threshold": ask(some.integers(0, 10**12) | some.floats(0, 10**12)),
             "relative": ask(some.booleans()),
         },
+        "labels": ask(some.lists(some.sampled_from(["no", "1e5", "month-end", "012", "a"]), max_size=4)),
+        "ticket": ask(some.sampled_from(["", "https://tickets.example.com/OPS-812?a=b#c", "http://jira/ä"])),
+        "review_days": ask(some.sampled_from([0, 90, 180])),
     }
 
 
