@@ -26,7 +26,7 @@ class RolesInput(forms.Widget):
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
         rows: list[Row] = [*(value or []), *({} for _ in range(SPARE))]
         places = {
-            "role": [("", "—"), *GrantRole.choices],
+            "role": [("", "—"), *((role, role) for role in GrantRole.values)],
             "service": [("", "all services"), *_offered(Service, rows, "service")],
             "environment": [("", "all environments"), *_offered(Environment, rows, "environment")],
         }
