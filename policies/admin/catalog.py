@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from policies.admin import cells, environment_page, handbook
+from policies.admin import bundle_page, cells, environment_page, handbook
 from policies.admin.filters import InUseFilter, StateFilter
 from policies.admin.verbs import ReasonField, VerbAdmin, VerbForm, columns
 from policies.lifecycle import access, catalog
@@ -166,7 +166,13 @@ class ServiceAdmin(CatalogAdmin):
         own = path(
             "<int:number>/handbook/", self.admin_site.admin_view(self.handbook), name="policies_service_handbook"
         )
-        return [own, *super().get_urls()]
+        bundles = path(
+            "<int:number>/bundles/", self.admin_site.admin_view(self.bundles), name="policies_service_bundles"
+        )
+        return [own, bundles, *super().get_urls()]
+
+    def bundles(self, request: HttpRequest, number: int) -> HttpResponse:
+        return bundle_page.show(request, self.admin_site, self.get_object(request, str(number)))
 
     def handbook(self, request: HttpRequest, number: int) -> HttpResponse:
         return handbook.show(request, self.admin_site, self.get_object(request, str(number)))
@@ -174,6 +180,7 @@ class ServiceAdmin(CatalogAdmin):
     def links(self, row: Service) -> list[tuple[str, str]]:
         return [
             ("Handbook", reverse("admin:policies_service_handbook", args=[row.pk])),
+            ("Bundles", reverse("admin:policies_service_bundles", args=[row.pk])),
             ("Policies", listing("policy", service=row.slug)),
             ("Endpoints", listing("endpoint", service__id__exact=row.pk)),
             ("Instances", listing("instance", service__id__exact=row.pk)),

@@ -256,8 +256,8 @@ def _entry(release: Release, above: Sequence[Layer], tried: Release | None) -> d
 
 
 def _candidate(tried: Release, above: Sequence[Layer]) -> dict[str, Any]:
-    """A revision as it would be in the place of the enforced one, in shadow from end to end."""
-    rules = [{**rule, "mode": str(Mode.SHADOW), "rollout": 100} for rule in merge([_layer(tried), *above])]
+    """A revision as it would be in the place of the enforced one, decided as one set: nobody feels what it denies."""
+    rules = [{**rule, "mode": str(Mode.ENFORCE), "rollout": 100} for rule in merge([_layer(tried), *above])]
     return {"revision": _revision(tried).number, "rules": rules}
 
 
