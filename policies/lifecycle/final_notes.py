@@ -11,6 +11,7 @@ from django.utils import timezone
 from policies.lifecycle import audit, checklists, difference, places
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Invalid, Refusal
+from policies.lifecycle.terms import steps_of
 from policies.lifecycle.texts import UNSTORABLE, storable
 from policies.models import NEVER_LIVE, AuditEvent, Mode, Release, Role, RuleCount, Stage
 
@@ -116,7 +117,8 @@ def _command(release: Release) -> str:
         parts.append(f"--revision {release.revision.number}")
     parts.append(f"--mode {release.mode}")
     if release.steps:
-        parts.append("--steps " + ",".join(f"{step['rollout']}:{step['hold']}s" for step in release.steps))
+        held = (f"{one.rollout}:{one.hold}s" if one.hold else str(one.rollout) for one in steps_of(release))
+        parts.append(f"--steps {','.join(held)}")
     elif release.rollout != 100:
         parts.append(f"--rollout {release.rollout}")
     parts += [f"--acknowledge {one}" for one in release.acknowledged]
