@@ -1,5 +1,6 @@
 """The final note of a release: drafted from the facts by the console, confirmed by a person."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -126,15 +127,16 @@ def _command(release: Release) -> str:
 
 
 def _came_from(release: Release) -> str:
-    """Through which door the revision was saved; an import names its file in its reason."""
+    """The file that the revision was imported from; empty where a person wrote it."""
     if release.revision is None:
         return ""
-    saved = AuditEvent.objects.filter(
-        policy=release.policy.reference, verb__in=("policy.create", "policy.change"), reason=release.revision.reason
-    ).first()
+    # The first event with its digest is the one that saved it; the next tells of it as what was before.
+    told = AuditEvent.objects.filter(policy=release.policy.reference, event__contains=release.revision.digest)
+    saved = told.order_by("seq").first()
     if saved is None or saved.door != "import":
         return ""
-    return f"Imported: by {saved.actor}, “{saved.reason}”"
+    which = json.loads(saved.event).get("request_id") or "over REST"
+    return f"Imported: {which}, by {saved.actor}"
 
 
 def _changed(release: Release) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The two commands, as a person or a job types them."""
 
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from policies.lifecycle import policies
+from policies.lifecycle import final_notes, policies
 from policies.models import Policy, Release
 from tests.files.hands import counts, entries, entry, file
 from tests.files.test_asking import put_live
@@ -23,6 +24,16 @@ def run(name: str, *arguments: str, **options: Any) -> str:
 
 def names(text: str) -> list[str]:
     return [told["name"] for told in entries(text)]
+
+
+def test_a_final_note_names_the_file_that_a_change_came_from(catalogue: Catalogue, tmp_path: Path) -> None:
+    make_policy()
+    path = tmp_path / "reports.yaml"
+    path.write_text(run("export_policies").replace("limit: 10\n", "limit: 20\n"))
+    run("import_policies", str(path), "--reason", "as agreed", "--release", "production")
+    release = Release.objects.get()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert f"Imported: reports.yaml sha256:{digest}, by command:" in final_notes.draft(release)
 
 
 @pytest.fixture
