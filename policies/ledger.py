@@ -1,5 +1,5 @@
 """What the database itself refuses, by triggers: to change or delete a row of the tables that only grow, and of
-releases what `policies.release_guards` says.
+releases and their approvals what `policies.release_guards` says.
 
 SQLite needs a trigger on INSERT as well, because REPLACE deletes a row without firing its DELETE triggers; PostgreSQL
 needs one on TRUNCATE. SQLite drops triggers when it remakes a table, so they are put back after every migration, and
@@ -77,8 +77,7 @@ def _triggers(connection: BaseDatabaseWrapper) -> dict[str, tuple[str, str]]:
     if make is None:
         return {}
     ledgers = {name: (ledger.table, sql) for ledger in LEDGERS for name, sql in make(ledger).items()}
-    guards = {name: (release_guards.TABLE, sql) for name, sql in release_guards.TRIGGERS[connection.vendor].items()}
-    return ledgers | guards
+    return ledgers | release_guards.TRIGGERS[connection.vendor]
 
 
 def _present(connection: BaseDatabaseWrapper) -> set[str]:
@@ -105,9 +104,10 @@ def guard(connection: BaseDatabaseWrapper) -> None:
         tables = set(connection.introspection.table_names(cursor))
         if connection.vendor == "postgresql":
             cursor.execute(_CREATE_FUNCTION)
-            cursor.execute(release_guards.FUNCTION)
+            cursor.execute(release_guards.FUNCTIONS)
         for name, (table, statement) in _triggers(connection).items():
-            if table not in tables or (table == release_guards.TABLE and not tables >= release_guards.READS):
+            guards = name in release_guards.TRIGGERS[connection.vendor]
+            if table not in tables or (guards and not tables >= release_guards.READS):
                 continue
             cursor.execute(_drop(connection, name, table))
             cursor.execute(statement)
@@ -119,8 +119,8 @@ def lift_guards_before_migration(using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -
     if release_guards.TABLE not in connection.introspection.table_names():
         return
     with connection.cursor() as cursor:
-        for name in release_guards.TRIGGERS.get(connection.vendor, ()):
-            cursor.execute(_drop(connection, name, release_guards.TABLE))
+        for name, (table, _) in release_guards.TRIGGERS.get(connection.vendor, {}).items():
+            cursor.execute(_drop(connection, name, table))
 
 
 def lift(connection: BaseDatabaseWrapper) -> None:

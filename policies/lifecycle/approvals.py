@@ -16,7 +16,7 @@ def approve(release: Release, *, by: Actor, comment: str = "", now: datetime | N
     """One of the approvals that the environment asks for. The last one lets it go live, if no other gate is closed.
 
     Raises `Forbidden`, or `Refusal` (`own_change`: whoever asked for it or wrote it, `approved` already, `not_needed`,
-    `not_pending`, `frozen`, `changed`: what it was compared with is something else now).
+    `not_pending`, `frozen`, `base`, `archived`, `over`, `changed`: what it was compared with is something else now).
     """
     now = now or timezone.now()
     comment = read_note(comment)
@@ -33,10 +33,15 @@ def approve(release: Release, *, by: Actor, comment: str = "", now: datetime | N
             raise Refusal("not_needed", f"Release {release.pk} needs no further approval.")
         if release.approvals.filter(person=by.name, voided_at=None).exists():
             raise Refusal("approved", f"You have approved release {release.pk} already; another person has to.")
+        gates.refuse_past(release, now)
+        gates.recheck_base(release)
         before = places.document(release)
         _write(release, Verdict.APPROVE, comment, by=by, now=now)
         places.tell("release.approve", release, before, by=by, reason=comment, now=now)
-        return releases.settle(release, by=by, reason=release.reason, now=now)
+        release = releases.settle(release, by=by, reason=release.reason, now=now)
+        if release.state not in (ReleaseState.LIVE, before["state"]):
+            places.tell("release.wait", release, before, by=by, reason="approved; waits for the rest", now=now)
+    return release
 
 
 def reject(release: Release, *, by: Actor, comment: str, now: datetime | None = None) -> Release:

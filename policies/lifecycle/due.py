@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from policies.lifecycle import gates, going_back, places, releases, steps
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Refusal
-from policies.models import GateName, GateOutcome, Hold, Release, ReleaseState, Role
+from policies.models import GateName, GateOutcome, Hold, Release, ReleaseState
 
 log = structlog.get_logger(__name__)
 
@@ -74,10 +74,10 @@ def _step_is_due(release: Release, now: datetime) -> bool:
 
 
 def _left_to_act(releases_: QuerySet[Release]) -> QuerySet[Release]:
-    """Those that nothing keeps back: neither a freeze nor, for what is enforced, a hold."""
+    """Those that nothing keeps back: neither a freeze nor a hold."""
     held = Hold.objects.filter(policy=OuterRef("policy"), environment=OuterRef("environment"), lifted_at=None)
     free = releases_.filter(environment__frozen=False).select_related(*places.SHOWN)
-    return free.exclude(Exists(held), role=Role.ENFORCED)
+    return free.exclude(Exists(held))
 
 
 def _each(due: QuerySet[Release] | list[Release], act: Callable[[Release], object]) -> int:

@@ -57,7 +57,7 @@ def carried(revision: Revision, environment: Environment, requester: str) -> lis
         latest[earlier] = state
     between = policy.revisions.filter(number__gt=number, number__lt=revision.number)
     unseen = {n for n, author in between.values_list("number", "author") if author != requester and n not in latest}
-    if number == 0:
+    if not latest:
         unseen = set()
     back = {n for n, state in latest.items() if state == ReleaseState.ROLLED_BACK and number < n < revision.number}
     return sorted(unseen | back)
@@ -78,6 +78,30 @@ def check_base(revision: Revision, environment: Environment, acknowledge: Iterab
         f'never released there, or rolled back there), then acknowledge exactly these: "acknowledge": {needed}.',
         errors={"acknowledge": [f"Must be {needed}."]},
     )
+
+
+def recheck_base(release: Release) -> None:
+    """What a request takes along may be more by now than its requester knew. Raises `Refusal` (`base`)."""
+    if release.revision is None:
+        return
+    unknown = set(carried(release.revision, release.environment, release.requested_by)) - set(release.acknowledged)
+    if unknown:
+        named = ", ".join(f"r{number}" for number in sorted(unknown))
+        raise Refusal(
+            "base",
+            f"Since release {release.pk} was asked for, {named} became a part of what it replaces or takes along; "
+            "cancel it, look at the difference, and ask again.",
+        )
+
+
+def refuse_past(release: Release, now: datetime) -> None:
+    """Refuse a request whose policy or environment was put away meanwhile, or whose time is over already."""
+    for row, name in ((release.policy, release.policy.reference), (release.environment, release.environment.slug)):
+        if row.archived_at is not None:
+            raise Refusal("archived", f"{name} was archived, so release {release.pk} cannot go live; cancel it.")
+    end = release.expires_at
+    if end is not None and end <= now:
+        raise Refusal("over", f"Release {release.pk} was to end {end:%Y-%m-%d %H:%M} UTC, which is over; cancel it.")
 
 
 def approvals_missing(release: Release) -> int:

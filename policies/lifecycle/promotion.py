@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q, Sum
 from django.utils import timezone
 
-from policies.lifecycle import holds, releases
-from policies.lifecycle.actor import Actor
+from policies.lifecycle import holds, places, releases
+from policies.lifecycle.actor import ANY, Actor
 from policies.lifecycle.refusals import Refusal
 from policies.lifecycle.releases import Released
 from policies.lifecycle.terms import Step, steps_of
@@ -23,6 +24,13 @@ def promote(
 
     Raises `Refusal` (`not_live`, `no_next`, `held`), and what a release raises.
     """
+    by.require("add_release", service=live.policy.service, environment=live.environment.promotes_to or ANY)
+    with transaction.atomic():
+        places.lock(live.policy)
+        return _promoted(places.reread(live), acknowledge=acknowledge, by=by, reason=reason, now=now)
+
+
+def _promoted(live: Release, *, acknowledge: Iterable[int], by: Actor, reason: str, now: datetime | None) -> Released:
     revision, following = live.revision, live.environment.promotes_to
     if live.state != ReleaseState.LIVE or revision is None or live.role != Role.ENFORCED:
         raise Refusal("not_live", f"Release {live.pk} is not live, so there is nothing to promote.")
@@ -64,17 +72,23 @@ def enforce_candidate(
 
     Raises `Refusal` (`not_live`), and what a release raises.
     """
+    by.require("add_release", service=candidate.policy.service, environment=candidate.environment)
     now = now or timezone.now()
+    with transaction.atomic():
+        places.lock(candidate.policy)
+        candidate = places.reread(candidate)
+        wanted = {"rollout": rollout, "steps": steps, "on_change": on_change, "acknowledge": acknowledge}
+        return _enforced(candidate, wanted, by=by, reason=reason, now=now)
+
+
+def _enforced(candidate: Release, wanted: dict[str, Any], *, by: Actor, reason: str, now: datetime) -> Released:
     if candidate.state != ReleaseState.LIVE or candidate.revision is None or candidate.role != Role.CANDIDATE:
         raise Refusal("not_live", f"Release {candidate.pk} is no live candidate.")
     return releases.release(
         candidate.revision,
         candidate.environment,
         mode=Mode.ENFORCE,
-        rollout=rollout,
-        steps=steps,
-        on_change=on_change,
-        acknowledge=acknowledge,
+        **wanted,
         evidence=figures(candidate, now),
         by=by,
         reason=reason,

@@ -99,6 +99,7 @@ def release(
             return Released(same, created=False)
         _refuse_alone(policy, environment, wanted)
         _refuse_glass(environment, break_glass)
+        _refuse_wave_over_an_end(policy, environment, wanted)
         acknowledged = gates.check_base(revision, environment, acknowledge, by.name)
         if wanted.role == Role.ENFORCED:
             places.refuse_taken_endpoints(policy, revision, environment)
@@ -175,7 +176,7 @@ def settle(release: Release, *, by: Actor, reason: str, now: datetime) -> Releas
         gates.void_approvals(release, by=by, why="what it was compared with has changed", now=now)
         release.basis = places.basis(release.policy, release.environment)
         release.save(update_fields=["basis"])
-        _recheck_base(release)
+        gates.recheck_base(release)
     if gates.approvals_missing(release):
         return _wait(release, ReleaseState.REQUESTED)
     if checklists.open_items(release, Stage.BEFORE):
@@ -234,6 +235,19 @@ def _refuse_alone(policy: Policy, environment: Environment, wanted: Terms) -> No
         )
 
 
+def _refuse_wave_over_an_end(policy: Policy, environment: Environment, wanted: Terms) -> None:
+    """Outside of a wave the default that it replaces goes on; one that ends by itself would then hold past its end."""
+    if policy.service is not None or (wanted.rollout == 100 and not wanted.steps):
+        return
+    live = live_release(policy, environment)
+    if live is not None and live.expires_at is not None:
+        raise Refusal(
+            "expiring",
+            f"Release {live.pk} ends {live.expires_at:%Y-%m-%d %H:%M} UTC by itself: release the default for all "
+            "services at once, or wait for that end.",
+        )
+
+
 def _refuse_glass(environment: Environment, break_glass: str) -> None:
     if break_glass and not environment.approvals_required:
         message = f"{environment.slug} asks for no approval, so there is no glass to break; leave it out."
@@ -249,13 +263,6 @@ def _log_request(new: Release, *, by: Actor, now: datetime) -> None:
         gates.log(new, GateName.APPROVAL, GateOutcome.BYPASSED, by=by, now=now, detail=new.get_break_glass_display())
 
 
-def _recheck_base(release: Release) -> None:
-    """The request said what it takes along when something else was live; it may be more by now."""
-    if release.revision is None:
-        return
-    gates.check_base(release.revision, release.environment, release.acknowledged, release.requested_by)
-
-
 def _wait(release: Release, state: ReleaseState) -> Release:
     if release.state != state:
         release.state = state
@@ -268,6 +275,8 @@ def _go_live(release: Release, *, by: Actor, reason: str, now: datetime) -> Rele
     if revision is None:
         raise ValueError(f"release {release.pk} asks for nothing")
     gates.refuse_frozen(environment)
+    gates.refuse_past(release, now)
+    gates.recheck_base(release)
     _pass_hold(release, by=by, reason=reason, now=now)
     if release.role == Role.ENFORCED:
         places.refuse_taken_endpoints(policy, revision, environment)
@@ -297,9 +306,10 @@ def _go_live(release: Release, *, by: Actor, reason: str, now: datetime) -> Rele
 
 
 def _pass_hold(release: Release, *, by: Actor, reason: str, now: datetime) -> None:
-    """A hold stops what nobody looks at; a person's own release is the decision that it waited for."""
-    if release.role != Role.ENFORCED:
-        return
+    """A hold stops what nobody looks at; a person's own release is the decision that it waited for.
+
+    A candidate that a person tries beside what is on hold decides nothing, so it leaves the hold as it is.
+    """
     hold = holds.open_hold(release.policy, release.environment)
     if hold is None:
         return
@@ -309,6 +319,8 @@ def _pass_hold(release: Release, *, by: Actor, reason: str, now: datetime) -> No
             f"{release.policy.reference} was rolled back in {release.environment.slug} by {hold.set_by}: a person has "
             "to lift the hold first.",
         )
+    if release.role == Role.CANDIDATE:
+        return
     holds.close(hold, by=by, reason=reason, now=now)
     gates.log(release, GateName.HOLD, GateOutcome.ACKNOWLEDGED, by=by, now=now, detail=f"set by {hold.set_by}")
 
@@ -326,28 +338,34 @@ def void_others(live: Release, *, by: Actor, now: datetime) -> None:
     One on the very same terms has got what it asked for.
     """
     pending = Release.objects.filter(policy=live.policy, environment=live.environment, state__in=PENDING)
-    others = pending.exclude(pk=live.pk).select_related("environment")
-    if live.terms:
-        for same in others.filter(terms=live.terms):
-            places.end(same, ReleaseState.CANCELLED, now)
-    if live.role != Role.ENFORCED:
-        return
-    for other in others.all():
-        gates.void_approvals(other, by=by, why=f"release {live.pk} went live meanwhile", now=now)
-        if other.environment.approvals_required:
-            _wait(other, ReleaseState.REQUESTED)
+    others = list(pending.exclude(pk=live.pk).select_related(*places.SHOWN))
+    why = f"release {live.pk} went live meanwhile"
+    for other in others:
+        before = document(other)
+        if live.terms and other.terms == live.terms:
+            places.end(other, ReleaseState.CANCELLED, now)
+            places.tell("release.cancel", other, before, by=by, reason=why, now=now)
+        elif live.role == Role.ENFORCED:
+            voided = gates.void_approvals(other, by=by, why=why, now=now)
+            if other.environment.approvals_required:
+                _wait(other, ReleaseState.REQUESTED)
+            if voided or document(other) != before:
+                places.tell("release.void", other, before, by=by, reason=why, now=now)
 
 
 def _epoch(policy: Policy, environment: Environment, role: str, on_change: str) -> int:
     """The epoch of the next release: that of the releases before it, or, to reset, one that is new.
 
-    New to the whole service: a rule that was inherited is counted under the same name as the policy's own rule that
-    takes its place, so the next number of the policy alone could lead back to counters from the time of the other.
+    New to the whole service, or for the default of every service to the whole environment: a rule that was inherited is
+    counted under the same name as the policy's own rule that takes its place, so the next number of the policy alone
+    could lead back to counters from the time of the other.
     """
     anew = on_change == OnChange.RESET
-    whose = Q(policy__service=policy.service) if anew else Q(policy=policy)
-    if anew:
-        whose |= Q(policy__service=None)
+    whose = Q(policy=policy)
+    if anew and policy.service is not None:
+        whose = Q(policy__service=policy.service) | Q(policy__service=None)
+    elif anew:
+        whose = Q()  # the default of every service is inherited in all of them
     before = Release.objects.filter(whose, environment=environment, role=role)
     newest = before.aggregate(newest=Max("counter_epoch"))["newest"] or 0
     return newest + 1 if anew else newest

@@ -80,7 +80,10 @@ class Terms:
 
     def is_said_by(self, live: Release) -> bool:
         """Whether what is live says the same already, whenever it was to begin."""
-        same_share = live.rollout == self.rollout if not self.steps else steps_of(live) == self.steps
+        steps = steps_of(live)
+        # A share that goes on growing by itself is another one, even where it is the same for now.
+        stays = live.rollout == self.rollout and live.step + 1 >= len(steps)
+        same_share = steps == self.steps if self.steps else stays
         return (live.mode, live.expires_at) == (self.mode, self.expires_at) and same_share
 
 
