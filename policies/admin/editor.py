@@ -19,6 +19,7 @@ from policies.admin.sheet import Sheet
 from policies.lifecycle import access, content, difference, texts
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.difference import Line
+from policies.lifecycle.merging import Merged, merged
 from policies.lifecycle.policies import create_policy, newest, save_policy
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal, Stale
 from policies.models import Endpoint, Policy, PolicyScope, Revision, Service, Team
@@ -28,14 +29,18 @@ from policy_client.rules import KINDS
 
 @dataclass(kw_only=True)
 class Page:
-    """What the editor shows. `base` is the revision that the person has seen; 0 for a new policy."""
+    """What the editor shows. A save goes on top of the revision `base`; what is typed came of the revision `seen`,
+    which is an older one while a conflict is open. Both are 0 for a new policy.
+    """
 
     policy: Policy | None
     sheet: Sheet
     base: int
+    seen: int
     compared: list[Line] | None = None
     overtaken: Revision | None = None
     theirs: list[Line] = field(default_factory=list)
+    merged: Merged | None = None
     focus: str = ""
     status: int = 200
 
@@ -48,12 +53,15 @@ def edit(request: HttpRequest, site: AdminSite, policy: Policy | None) -> HttpRe
         return _show(request, site, _opened(request.GET, policy, request.user))
     sheet = Sheet.typed(request.POST)
     sheet.settled = policy is not None
-    page = Page(policy=policy, sheet=sheet, base=_base(request.POST))
+    base = _number(request.POST, "base")
+    page = Page(policy=policy, sheet=sheet, base=base, seen=_number(request.POST, "seen") or base)
     act, _, subject = request.POST.get("act", "save").partition(":")
     if act == "save":
         return _save(request, page) or _show(request, site, page)
     if act == "preview":
         _preview(page, actor(request))
+    elif act == "merge":
+        _merge(page, actor(request))
     else:
         _rearrange(page, act, subject)
     return _show(request, site, page)
@@ -62,13 +70,13 @@ def edit(request: HttpRequest, site: AdminSite, policy: Policy | None) -> HttpRe
 def _opened(asked: QueryDict, policy: Policy | None, user: Any) -> Page:
     if policy is not None:
         revision = newest(policy)
-        return Page(policy=policy, sheet=Sheet.of(revision.document()), base=revision.number)
+        return Page(policy=policy, sheet=Sheet.of(revision.document()), base=revision.number, seen=revision.number)
     mine = _services(user)
     endpoint = _asked_endpoint(asked.get("endpoint", ""), mine)
     service = endpoint.service.slug if endpoint else _asked_service(asked.get("service", ""), mine)
     wire = {"name": endpoint.name, "methods": endpoint.methods, "route": endpoint.route} if endpoint else None
     sheet = Sheet.fresh(service=service, owner=_usual_owner(service), endpoint=wire)
-    return Page(policy=None, sheet=sheet, base=0, focus=sheet.head["name"].id_for_label)
+    return Page(policy=None, sheet=sheet, base=0, seen=0, focus=sheet.head["name"].id_for_label)
 
 
 def _save(request: HttpRequest, page: Page) -> HttpResponse | None:
@@ -85,7 +93,7 @@ def _save(request: HttpRequest, page: Page) -> HttpResponse | None:
     except Forbidden as refusal:
         raise PermissionDenied(refusal.detail) from refusal
     except Stale:
-        _overtaken(page, draft)
+        _overtaken(page, by)
         return None
     except Refusal as refusal:
         page.status = refusal.status
@@ -102,27 +110,53 @@ def _save(request: HttpRequest, page: Page) -> HttpResponse | None:
 
 def _preview(page: Page, by: Actor) -> None:
     """Compare what is typed with the newest revision; what cannot be read yet is told at its field."""
-    draft = _draft(page)
-    old = newest(page.policy).document() if page.policy else None
-    try:
-        page.compared = difference.between(old, json.loads(content.read(draft, sees=by.sees).text))
-    except Invalid as refusal:
-        page.sheet.tell(refusal.errors)
+    typed = _read(page, by)
+    if typed is None:
         return
+    page.compared = difference.between(newest(page.policy).document() if page.policy else None, typed)
     if page.policy and newest(page.policy).number != page.base:
-        _overtaken(page, draft)
+        _overtaken(page, by)
 
 
-def _overtaken(page: Page, draft: Mapping[str, Any]) -> None:
+def _overtaken(page: Page, by: Actor) -> None:
     """Somebody saved in between: show what they changed and what is typed; saving again goes on top of theirs."""
     if page.policy is None:
         return
     page.policy = Policy.objects.select_related("head", "service").get(pk=page.policy.pk)
     head = newest(page.policy)
-    seen = page.policy.revisions.filter(number=page.base).first()
-    page.theirs = difference.changed_only(difference.between(seen.document() if seen else None, head.document()))
-    page.compared = difference.between(head.document(), json.loads(content.read(draft).text))
+    page.theirs = difference.changed_only(difference.between(_seen(page), head.document()))
+    typed = _read(page, by)
+    page.compared = difference.between(head.document(), typed) if typed is not None else None
     page.overtaken, page.base, page.status = head, head.number, 412
+
+
+def _merge(page: Page, by: Actor) -> None:
+    """Put what others changed since into the fields that were left alone; what both changed stays as it is typed."""
+    typed, seen = _read(page, by), _seen(page)
+    if page.policy is None or typed is None or seen is None:
+        return
+    head, reason = newest(page.policy), page.sheet.reason
+    page.merged = merged(seen, typed, head.document())
+    page.sheet = Sheet.of(page.merged.content, reason=reason)
+    page.sheet.settled = True
+    page.compared = difference.between(head.document(), page.merged.content)
+    page.base = page.seen = head.number
+
+
+def _read(page: Page, by: Actor) -> dict[str, Any] | None:
+    """What is typed, as a revision would keep it; None if it cannot be read, which is told at its fields."""
+    try:
+        read: dict[str, Any] = json.loads(content.read(_draft(page), sees=by.sees).text)
+    except Invalid as refusal:
+        page.sheet.tell(refusal.errors)
+        return None
+    return read
+
+
+def _seen(page: Page) -> dict[str, Any] | None:
+    """The content that the typing began with."""
+    revision = page.policy.revisions.filter(number=page.seen).first() if page.policy else None
+    return revision.document() if revision else None
 
 
 def _rearrange(page: Page, act: str, subject: str) -> None:
@@ -196,8 +230,8 @@ def _show(request: HttpRequest, site: AdminSite, page: Page) -> HttpResponse:
     return TemplateResponse(request, "policies/editor.html", context, status=page.status)
 
 
-def _base(post: QueryDict) -> int:
-    typed = post.get("base", "")
+def _number(post: QueryDict, name: str) -> int:
+    typed = post.get(name, "")
     return int(typed) if typed.isascii() and typed.isdecimal() and len(typed) < 9 else 0
 
 

@@ -49,11 +49,11 @@ class Sheet:
     section_faults: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> "Sheet":
-        """The sheet on which a content stands; the reason is never filled in."""
+    def of(cls, content: Mapping[str, Any], reason: str = "") -> "Sheet":
+        """The sheet on which a content stands; the reason of its revision is never filled in."""
         rules = [typed_rule(rule) for rule in content["rules"]]
         head = {name: content.get(name) or "" for name in ("name", "service", "owner", "scope")}
-        close = {"rollback_note": content.get("rollback_note", ""), "reason": ""}
+        close = {"rollback_note": content.get("rollback_note", ""), "reason": reason}
         return cls(
             head=bound(HeadForm, head, "policy"),
             particulars=bound(  # type: ignore[arg-type]
