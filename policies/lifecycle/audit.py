@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import CharField, Exists, OuterRef, Value
+from django.db.models.functions import Cast, Concat
 from django.utils import timezone
 
 from policies import ledger
@@ -14,7 +16,7 @@ from policies.lifecycle.actor import Actor
 from policies.lifecycle.chain import FIRST_PREV, PLACES, Row, Walk, link_hash, named
 from policies.lifecycle.refusals import Invalid
 from policies.lifecycle.texts import read_note
-from policies.models import AuditEvent, AuditHead, Environment, Policy, Service
+from policies.models import AuditEvent, AuditHead, Environment, Policy, Release, ReleaseState, Service
 from policies.publishing import versions
 from policies.publishing.moments import written
 from policy_client.jsontext import canonical_json
@@ -187,4 +189,15 @@ def _fault_at_end(walk: Walk, head: AuditHead | None, expected: tuple[int, str] 
     absent = ledger.missing(connection)
     if absent:
         return f"the database does not refuse changes: missing {', '.join(absent)}; run “manage.py migrate”"
+    untold = _untold_release()
+    if untold is not None:
+        return f"release {untold}: it is live, but no event tells of it; it did not go live through the console"
     return None
+
+
+def _untold_release() -> int | None:
+    """A release that is live without the event that put it there: somebody wrote the row by another way."""
+    name = Concat(Value("release:"), Cast(OuterRef("pk"), CharField()))
+    its_own = AuditEvent.objects.filter(seq=OuterRef("bundle_version"), object=name)
+    live = Release.objects.filter(state=ReleaseState.LIVE)
+    return live.exclude(Exists(its_own)).order_by("pk").values_list("pk", flat=True).first()

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError, transaction
 
-from policies.lifecycle import approvals, due, gates, going_back, holds, policies, promotion, releases, steps
+from policies.lifecycle import approvals, audit, due, gates, going_back, holds, policies, promotion, releases, steps
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
 from policies.models import Environment, Gate, Hold, Policy, Release, ReleaseState
@@ -375,3 +375,23 @@ def test_asking_twice_for_the_same_is_one_request(guarded: Environment, alice: A
     assert ask(policy, guarded, by=alice) == ask(policy, guarded, by=alice)
     assert releases.cancel(ask(policy, guarded, by=alice), by=alice, reason="later").state == "cancelled"
     assert Release.objects.count() == 1
+
+
+def test_verification_finds_a_release_that_no_event_tells_of(catalogue: Catalogue) -> None:
+    policy = make_policy()
+    ask(policy, catalogue.production)
+    assert audit.verify().fault is None
+    forged = Release.objects.create(
+        policy=policy,
+        environment=catalogue.staging,
+        revision=policies.newest(policy),
+        mode="enforce",
+        state="live",
+        reason="quick",
+        requested_by="mallory",
+        requested_at=NOW,
+        released_by="mallory",
+        released_at=NOW,
+        bundle_version=1,
+    )
+    assert f"release {forged.pk}: it is live, but no event tells of it" in str(audit.verify().fault)
