@@ -11,9 +11,22 @@ from policies.admin import traffic
 from policies.lifecycle import going_back
 from policies.lifecycle.going_back import Fallback
 from policies.lifecycle.places import rollback_command
-from policies.models import Environment, Instance, Policy, PolicyScope, Release, ReleaseState, Role, Switch
+from policies.models import (
+    PENDING,
+    Environment,
+    Hold,
+    Instance,
+    Policy,
+    PolicyScope,
+    Release,
+    ReleaseState,
+    Role,
+    Switch,
+)
 from policies.publishing import bundles, versions, waves
 from policy_client.rules import parse_rule
+
+_MOST_BESIDE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +55,7 @@ class Instances:
 
 @dataclass(slots=True, kw_only=True)
 class Place:
-    """A policy in one environment."""
+    """A policy in one environment. `beside` are the candidate that is tried there, and what is asked for."""
 
     environment: Environment
     live: Release | None
@@ -54,6 +67,8 @@ class Place:
     fallback: Fallback | None
     command: str
     switches: list[Switch]
+    beside: list[Release]
+    hold: Hold | None
     may_roll_back: bool = False
 
     @property
@@ -73,6 +88,8 @@ def places(policy: Policy, by: str, now: datetime) -> list[Place]:
     hours = traffic.of_policy(policy, now)
     candidate_hours = traffic.of_policy(policy, now, role=Role.CANDIDATE)
     switches = open_switches(policy, now)
+    beside = _beside(policy)
+    holds = {hold.environment_id: hold for hold in Hold.objects.filter(policy=policy, lifted_at=None)}
     found = []
     for environment in environments:
         holding = live[environment.pk]
@@ -90,6 +107,8 @@ def places(policy: Policy, by: str, now: datetime) -> list[Place]:
                 instances=_instances(policy, environment, now),
                 fallback=going_back.fallback(here) if here and is_live else None,
                 command=rollback_command(here, by) if here and is_live else "",
+                beside=beside[environment.pk],
+                hold=holds.get(environment.pk),
                 switches=[switch for switch in switches if switch.environment_id in (None, environment.pk)],
             )
         )
@@ -120,6 +139,16 @@ def _live(policy: Policy) -> defaultdict[int, list[Release]]:
             holds = waves.holding(release, policy.service.slug)
         if holds is not None:
             found[release.environment_id].append(holds)
+    return found
+
+
+def _beside(policy: Policy) -> defaultdict[int, list[Release]]:
+    """By environment (its id): the candidate that is live, and the newest requests that wait."""
+    tried = Q(role=Role.CANDIDATE, state=ReleaseState.LIVE, revision__isnull=False)
+    found: defaultdict[int, list[Release]] = defaultdict(list)
+    waiting = Release.objects.filter(tried | Q(state__in=PENDING), policy=policy).select_related("revision", "policy")
+    for release in waiting.order_by("-pk")[:_MOST_BESIDE]:
+        found[release.environment_id].append(release)
     return found
 
 

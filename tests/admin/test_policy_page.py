@@ -82,7 +82,7 @@ def report(policy, environment, *counts, instance="web-1", version=None, role="e
 def test_the_page_says_what_is_live_where_and_how_to_go_back(alice, policy, catalogue):
     live(policy, catalogue.production)
     text = alice.get(url(policy)).content.decode()
-    assert "r1 since" in text
+    assert "r1</a> since" in text
     assert "enforced" in text
     assert "Each user may make 10 calls per hour" in text
     assert "manage.py rollback POL-" in text

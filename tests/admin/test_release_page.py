@@ -204,3 +204,14 @@ def test_what_waits_for_a_person_is_on_the_front_page(policy, guarded, alice):
 def front_page(client):
     page = client.get("/admin/?environment=production").content.decode()
     return page.partition("Waits for a person")[2].partition("</section>")[0].replace("Why it was asked for", "")
+
+
+def test_the_policy_page_says_what_is_asked_for_tried_and_on_hold_where(policy, guarded, alice, bob):
+    ask(alice, policy)
+    told = alice.get(f"/admin/policies/policy/{policy.pk}/").content.decode()
+    assert "r1, by alice: “go”" in told and ">requested</span>" in told
+    release = Release.objects.get()
+    do(bob, release, "approve")
+    assert f'<a href="{url(release)}">r1</a> since' in alice.get(f"/admin/policies/policy/{policy.pk}/").content.decode()
+    do(alice, release, "rollback", "bad")
+    assert "since alice rolled back" in alice.get(f"/admin/policies/policy/{policy.pk}/").content.decode()
