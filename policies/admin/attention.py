@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
+from django.urls import reverse
 
 from policies.admin import release_page
-from policies.lifecycle import due, final_notes, reach
-from policies.models import PENDING, Environment, Hold, Release, ReleaseState
+from policies.lifecycle import due, final_notes, reach, reviews
+from policies.models import PENDING, Environment, Hold, Policy, Release, ReleaseState
 
 SHOWN = 5
 
@@ -44,7 +45,7 @@ def of_environment(environment: Environment, user: Any, now: datetime) -> Attent
     for hold in reach.within(_holds(environment), user)[:SHOWN]:
         page = release_page.page_url(hold.release)
         lines.append(Waiting(str(hold.policy), page, "on hold", "warn", hold.set_at, f"{hold.set_by} rolled back"))
-    return Attention(lines, more)
+    return Attention([*lines, *_reviews(user, now)], more)
 
 
 def _kinds(environment: Environment, now: datetime) -> list[tuple[str, str, QuerySet[Release]]]:
@@ -63,6 +64,17 @@ def _kinds(environment: Environment, now: datetime) -> list[tuple[str, str, Quer
         ("asked for", "info", here.filter(state__in=PENDING).exclude(not_begun)),
         ("no final note", "off", final_notes.missing().filter(environment=environment).order_by("-pk")),
     ]
+
+
+def _reviews(user: Any, now: datetime) -> list[Waiting]:
+    """One line for all policies whose review is due, wherever they are live."""
+    needing = reviews.needing(reach.within(Policy.objects.all(), user), now)
+    counted = needing.aggregate(count=Count("pk"), since=Min("review_due"))
+    if not counted["count"]:
+        return []
+    what = "1 policy" if counted["count"] == 1 else f"{counted['count']:,} policies"
+    page = f"{reverse('admin:policies_policy_changelist')}?needs_review=yes"
+    return [Waiting(what, page, "needs review", "off", counted["since"], "Is it still right, and still needed?")]
 
 
 def _holds(environment: Environment) -> QuerySet[Hold]:

@@ -12,17 +12,21 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from policies.admin import editor, explaining, policy_page, release_asking, releases
+from policies.admin import cells, editor, explaining, policy_page, policy_review, release_asking
 from policies.admin.policy_filters import (
     ArchivedFilter,
+    LabelFilter,
     LiveFilter,
     OnlyOffered,
     OwnerFilter,
+    ReviewFilter,
     ScopeFilter,
     ServiceFilter,
 )
+from policies.admin.policy_list import ScoredList
 from policies.admin.verbs import act_page
-from policies.lifecycle import difference, reach
+from policies.lifecycle import difference, finding, reach
+from policies.lifecycle.documentation import Code, Score
 from policies.lifecycle.policies import archive_policy, newest
 from policies.models import Mode, Policy, PolicyScope, Release, ReleaseState, Revision, Role
 
@@ -36,16 +40,19 @@ class PolicyAdmin(OnlyOffered):
         "name_shown",
         "service_shown",
         "owner_shown",
+        "labels_shown",
         "scope_shown",
         "live_shown",
+        "documentation_shown",
         "revision_shown",
         "changed_shown",
     )
     list_display_links = None
-    list_filter = (ServiceFilter, OwnerFilter, LiveFilter, ScopeFilter, ArchivedFilter)
+    list_filter = (ServiceFilter, OwnerFilter, LiveFilter, ScopeFilter, ReviewFilter, ArchivedFilter, LabelFilter)
+    typed_parameters = ("label",)
     list_select_related = ("service", "head__owner")
-    search_fields = ("name", "service__slug", "service__name", "endpoints__route", "endpoints__name")
-    search_help_text = "Search by reference (POL-0042), name, service, route or name of an endpoint."
+    search_fields = ("name",)  # what else is searched, `finding` says
+    search_help_text = "POL-0042, or words: name, label, route, ticket …"
     list_per_page = 50
     actions = None
     show_facets = admin.ShowFacets.NEVER
@@ -88,6 +95,17 @@ class PolicyAdmin(OnlyOffered):
             return SafeString('<span class="pill off">nowhere</span>')
         return format_html_join(" ", '<span class="pill {}">{} {} r{}{}</span>', live)
 
+    @admin.display(description="Labels", ordering="labels")
+    def labels_shown(self, policy: Policy) -> SafeString:
+        return format_html_join(", ", "{}", ((policy_review.label_link(label),) for label in policy.labels.split()))
+
+    @admin.display(description="Documentation")
+    def documentation_shown(self, policy: Policy) -> SafeString:
+        score: Score = policy.documentation  # type: ignore[attr-defined]
+        due = any(reason.code == Code.REVIEW_OVERDUE for reason in score.reasons)
+        review = format_html(" {}", cells.pill("warn", "needs review")) if due else ""
+        return format_html("{}{}", cells.pill(score.tone, str(score.value)), review)
+
     @admin.display(description="Revision", ordering="head__number")
     def revision_shown(self, policy: Policy) -> str:
         return f"r{newest(policy).number}"
@@ -104,8 +122,10 @@ class PolicyAdmin(OnlyOffered):
         return super().get_queryset(request).prefetch_related(Prefetch("releases", queryset=live, to_attr="live"))
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Policy], search_term: str) -> Any:
-        found = releases.by_reference(queryset, search_term, "pk")
-        return found or super().get_search_results(request, queryset, search_term)
+        return finding.search(queryset, search_term), False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ScoredList]:
+        return ScoredList
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         own = {"title": "Policies", "add_label": "New policy", "empty": "No policy protects anything yet."}
@@ -124,6 +144,7 @@ class PolicyAdmin(OnlyOffered):
                 wrap(self.end_override),
                 name="policies_policy_end_override",
             ),
+            path("<int:number>/review/", wrap(self.review), name="policies_policy_review"),
             path("<int:number>/explain/", wrap(self.explain), name="policies_policy_explain"),
             path("<int:number>/difference/", wrap(self.difference), name="policies_policy_difference"),
             *super().get_urls(),
@@ -165,6 +186,9 @@ class PolicyAdmin(OnlyOffered):
 
     def end_override(self, request: HttpRequest, number: int, override: int) -> HttpResponse:
         return policy_page.end_override(request, self.admin_site, self._policy(request, number), override)
+
+    def review(self, request: HttpRequest, number: int) -> HttpResponse:
+        return policy_page.review(request, self.admin_site, self._policy(request, number))
 
     def explain(self, request: HttpRequest, number: int) -> HttpResponse:
         return explaining.show(request, self.admin_site, self._policy(request, number))

@@ -5,9 +5,11 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
+from policies.admin.filters import TypedFilter
 from policies.admin.within import WithinReach
-from policies.lifecycle import access
+from policies.lifecycle import access, finding, reviews
 from policies.models import Environment, Mode, PolicyScope, Release, ReleaseState, Role, Team
 
 
@@ -79,6 +81,28 @@ class LiveFilter(OneOf):
         if chosen == self.nowhere:
             return queryset.exclude(pk__in=live.values("policy_id"))
         return queryset.filter(pk__in=live.filter(environment__slug=chosen).values("policy_id"))
+
+
+class LabelFilter(TypedFilter):
+    """Policies with a label: too many to be offered, but each one on a page leads here."""
+
+    title, parameter_name, placeholder = "label", "label", "month-end"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        typed = (self.value() or "").strip()
+        return finding.labelled(queryset, typed) if typed else queryset
+
+
+class ReviewFilter(OneOf):
+    """Policies whose review is due."""
+
+    title, parameter_name = "review", "needs_review"
+
+    def offered(self) -> Any:
+        return [("yes", "needed")]
+
+    def narrow(self, queryset: QuerySet[Any], chosen: str) -> QuerySet[Any]:
+        return reviews.needing(queryset, timezone.now())
 
 
 class ArchivedFilter(OneOf):

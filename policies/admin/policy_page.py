@@ -12,10 +12,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from policies.admin import policy_facts, policy_overrides, story
+from policies.admin import policy_facts, policy_overrides, policy_review, story
 from policies.admin.door import actor
 from policies.admin.typed_forms import read_integer
-from policies.lifecycle import difference, going_back, overrides, switches
+from policies.lifecycle import difference, going_back, overrides, reviews, switches
 from policies.lifecycle.access import Place
 from policies.lifecycle.policies import newest
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
@@ -69,6 +69,7 @@ def show(request: HttpRequest, site: AdminSite, policy: Policy, refused: Refused
             for switch in policy_facts.open_switches(policy, now)
         ],
         "overrides": policy_overrides.section(policy, user, now),
+        "about": policy_review.section(policy, user, now),
         "watch": _span(head.expected_window),
         "changed": difference.changed_only(difference.to_parent(head)) if head.parent_id else [],
         "story": story.of_policy(policy),
@@ -165,6 +166,20 @@ def end_override(request: HttpRequest, site: AdminSite, policy: Policy, number: 
         return _refuse(request, site, policy, refusal, f"end-{override.pk}")
     messages.success(request, f"The {override.effect} is ended. Services follow with their next poll.")
     return HttpResponseRedirect(f"{page_url(policy)}#overrides")
+
+
+def review(request: HttpRequest, site: AdminSite, policy: Policy) -> HttpResponse:
+    """Confirm that somebody has looked at it."""
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    try:
+        reviewed = reviews.review_policy(policy, by=actor(request), note=request.POST.get("note", ""))
+    except Refusal as refusal:
+        return _refuse(request, site, policy, refusal, "review")
+    due = reviews.due_at(reviewed)
+    again = f" It asks again on {due:%d %b %Y}." if due else ""
+    messages.success(request, f"The review of {policy.reference} is noted.{again}")
+    return HttpResponseRedirect(page_url(policy))
 
 
 def _span(seconds: int) -> str:

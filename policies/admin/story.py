@@ -53,6 +53,7 @@ def _words(event: AuditEvent, before: dict[str, Any], after: dict[str, Any]) -> 
         "policy.create": "created, r1",
         "policy.change": f"r{revision} saved",
         "policy.archive": "archived",
+        "policy.review": f"r{revision} reviewed",
         "release.live": f"r{revision} {mode} {where}{anew}",
         "release.rollback": f"r{before.get('revision')} rolled back {where}: {back}",
         "switch.set": f"switch “{effect}” set {where}",

@@ -138,6 +138,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         }
     },
     "policy.update": {"Whole": {**_POLICY, "reason": "back to what it was"}},
+    "policy.review": {"Still right": {"note": "Looked at the last month: ten an hour are enough."}},
     "policy.import_file": {"One policy": "".join(writing.write([_IN_A_FILE]))},
     "release.create": RELEASES["release.create"],
     "policy.explain": {

@@ -6,25 +6,29 @@ from typing import Any, ClassVar
 import django_filters
 from django.db.models import Prefetch, QuerySet
 from django.http import Http404
+from django.utils import timezone
+from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.decorators import action
+from rest_framework.filters import SearchFilter
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from policies.api.catalogue import InUse
-from policies.api.fields import find_policy, moment
+from policies.api.fields import Body, find_policy, moment, why
 from policies.api.filters import YesNo
 from policies.api.parsing import body_of
-from policies.api.policy_bodies import Difference, PolicyBody, PolicyRow, RevisionDetail, RevisionRow
+from policies.api.policy_bodies import Difference, PolicyBody, PolicyDetail, PolicyRow, RevisionDetail, RevisionRow
 from policies.api.preconditions import conditional, require_match
 from policies.api.problems import invalid
 from policies.api.rooms import Room
-from policies.lifecycle import content, difference, particulars, policies, texts
+from policies.lifecycle import content, difference, documentation_facts, finding, particulars, policies, reviews, texts
 from policies.lifecycle.refusals import Invalid
 from policies.models import Policy, PolicyScope, Release, ReleaseState, Revision
 from policy_client.rules import parse_written
 
+_OF_THE_MOMENT = ("reviewed_at", "reviewed_by", "review_due_at", "needs_review", "documentation")
 _LIVE = Prefetch("releases", Release.objects.filter(state=ReleaseState.LIVE).select_related("environment"))
 
 
@@ -34,14 +38,41 @@ class PolicyFilter(django_filters.FilterSet):
     scope = django_filters.ChoiceFilter(choices=PolicyScope.choices)
     name = django_filters.CharFilter()
     live_in = django_filters.CharFilter(method="by_environment", label="The slug of an environment where it is live.")
+    label = django_filters.CharFilter(method="by_label", label="A label.")
+    needs_review = YesNo(method="by_review", label="true: those whose review is due; false: all others.")
     archived = YesNo(method="by_archived", label="true: those that were archived instead.")
 
     def by_environment(self, rows: QuerySet[Policy], _name: str, slug: str) -> QuerySet[Policy]:
         live = Release.objects.filter(environment__slug=slug, state=ReleaseState.LIVE, revision__isnull=False)
         return rows.filter(pk__in=live.values("policy"))
 
+    def by_label(self, rows: QuerySet[Policy], _name: str, label: str) -> QuerySet[Policy]:
+        return finding.labelled(rows, label)
+
+    def by_review(self, rows: QuerySet[Policy], _name: str, needed: bool) -> QuerySet[Policy]:
+        due = reviews.needing(Policy.objects.all(), timezone.now()).values("pk")
+        return rows.filter(pk__in=due) if needed else rows.exclude(pk__in=due)
+
     def by_archived(self, rows: QuerySet[Policy], _name: str, archived: bool) -> QuerySet[Policy]:
         return rows.filter(archived_at__isnull=not archived)
+
+
+class FindPolicies(SearchFilter):
+    """`?search=` as the admin searches, too."""
+
+    search_description = (
+        "Words that are all in the reference, name, labels, ticket, service, owner, the newest reason, a route or the "
+        "name of an endpoint."
+    )
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
+        return finding.search(queryset, request.query_params.get(self.search_param, ""))
+
+
+class ReviewBody(Body):
+    """What the review found, if anything."""
+
+    note = why()
 
 
 class Policies(InUse, Room):
@@ -53,21 +84,22 @@ class Policies(InUse, Room):
     lookup_field = "reference"
     lookup_value_regex = "POL-[0-9]{4,15}"
     filterset_class = PolicyFilter
-    search_fields: ClassVar[list[str]] = [
-        "name",
-        "service__slug",
-        "head__owner__slug",
-        "endpoints__route",
-        "endpoints__name",
-    ]
-    bodies = {"create": PolicyBody, "update": PolicyBody, "partial_update": PolicyBody}
+    filter_backends = [DjangoFilterBackend, FindPolicies]
+    search_fields: ClassVar[list[str]] = ["name"]
+    bodies = {"create": PolicyBody, "update": PolicyBody, "partial_update": PolicyBody, "review": ReviewBody}
     answers = {
-        **dict.fromkeys(("list", "retrieve", "create", "update", "partial_update"), PolicyRow),
+        **dict.fromkeys(("retrieve", "create", "update", "partial_update", "review"), PolicyDetail),
+        "list": PolicyRow,
         "revisions": RevisionRow(many=True),
         "revision": RevisionDetail,
         "diff": Difference,
     }
-    titles = {"revisions": "List revisions", "revision": "Read one revision", "diff": "What a revision changed"}
+    titles = {
+        "review": "Confirm a review",
+        "revisions": "List revisions",
+        "revision": "Read one revision",
+        "diff": "What a revision changed",
+    }
     parameters = {
         "diff": [OpenApiParameter("against", int, description="The number of another revision; default: its parent.")]
     }
@@ -92,12 +124,22 @@ class Policies(InUse, Room):
             "changed_at": moment(head.created_at),
             "created_at": moment(row.created_at),
             "archived_at": moment(row.archived_at),
+            "reviewed_at": moment(row.reviewed_at),
+            "reviewed_by": row.reviewed_by or None,
+            "review_due_at": moment(reviews.due_at(row)),
+            "needs_review": reviews.is_due(row, timezone.now()),
             "sentences": sentences(head),
         }
 
+    def told_whole(self, policy: Policy) -> dict[str, Any]:
+        """A single policy: with what its documentation lacks."""
+        score = documentation_facts.score(policy, timezone.now())
+        reasons = [{"code": str(one.code), "text": one.text, "points": one.points} for one in score.reasons]
+        return {**self.told(policy), "documentation": {"score": score.value, "reasons": reasons}}
+
     def retrieve(self, request: Request, reference: str) -> Response:
         policy = self.find()
-        return conditional(request, self.told(policy), etag(policy))
+        return conditional(request, self.told_whole(policy), etag(policy))
 
     def create(self, request: Request) -> Response:
         self.by.require("add_policy")
@@ -108,7 +150,7 @@ class Policies(InUse, Room):
             raise invalid({**_faults(lambda: content.read(draft, sees=self.by.sees)), **faults})
         policy = policies.create_policy(draft, by=self.by, reason=reason)
         headers = {"Location": reverse("policy-detail", args=[policy.reference], request=request), "ETag": etag(policy)}
-        return Response(self.told(policy), status=201, headers=headers)
+        return Response(self.told_whole(policy), status=201, headers=headers)
 
     def update(self, request: Request, reference: str) -> Response:
         return self._save(partial=False)
@@ -122,6 +164,14 @@ class Policies(InUse, Room):
         require_match(request, etag(policy))
         policies.archive_policy(policy, base=policies.newest(policy).number, by=self.by, reason=self.reason_in_query())
         return Response(status=204)
+
+    @action(detail=True, methods=["post"])
+    def review(self, request: Request, reference: str) -> Response:
+        """The newest revision was looked at, and is still right and still needed."""
+        self.by.require("review_policy")
+        policy = self.find()
+        policy = reviews.review_policy(policy, by=self.by, note=self.read().get("note", ""))
+        return Response(self.told_whole(policy), headers={"ETag": etag(policy)})
 
     @action(detail=True, url_path="revisions", filterset_class=None, search_fields=[])
     def revisions(self, request: Request, reference: str) -> Response:
@@ -177,7 +227,7 @@ class Policies(InUse, Room):
             draft = policies.merged(policy, draft)
         base = policies.newest(policy).number
         policy, _ = policies.save_policy(policy, draft, base=base, by=self.by, reason=reason)
-        return Response(self.told(policy), headers={"ETag": etag(policy)})
+        return Response(self.told_whole(policy), headers={"ETag": etag(policy)})
 
 
 def etag(policy: Policy) -> str:
@@ -214,8 +264,12 @@ def _faults(read: Callable[[], object]) -> dict[str, list[str]]:
 
 
 def _refuse_read_only(draft: dict[str, Any], told: dict[str, Any]) -> None:
-    """An answer may be sent back with changes; the fields that only the console writes must be as they were."""
+    """An answer may be sent back with changes; the fields that only the console writes must be as they were, but for
+    those that change without a save.
+    """
     errors = {}
+    for field in _OF_THE_MOMENT:
+        draft.pop(field, None)
     for field in sorted(set(told) - {*content.FIELDS, "reason"}):
         if field in draft and draft.pop(field) != told[field]:
             errors[field] = ["Is set by the console; leave it out."]

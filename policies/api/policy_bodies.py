@@ -8,6 +8,7 @@ from rest_framework import serializers
 from policies.api.example_schema import PolicyExample
 from policies.api.rule_schema import rules
 from policies.lifecycle.content import METHODS, MOST_ENDPOINTS, MOST_RULES
+from policies.lifecycle.documentation import Code
 from policies.lifecycle.particulars import LABEL, MOST_LABELS, MOST_REVIEW_DAYS
 from policies.models import Direction, Metric, PolicyScope, Revision
 from policies.models.policy import DEFAULT_REVIEW_DAYS, LONGEST_TICKET
@@ -120,9 +121,30 @@ class PolicyRow(PolicyContent):
     changed_at = serializers.DateTimeField()
     created_at = serializers.DateTimeField()
     archived_at = serializers.DateTimeField(allow_null=True)
+    reviewed_at = serializers.DateTimeField(allow_null=True, help_text="When it was last looked at and found right.")
+    reviewed_by = serializers.CharField(allow_null=True)
+    review_due_at = serializers.DateTimeField(allow_null=True, help_text="null: it never asks for a review.")
+    needs_review = serializers.BooleanField(help_text="Whether its review is due.")
     sentences = serializers.DictField(
         child=serializers.CharField(), help_text="By the rule's name: what it does, in plain words."
     )
+
+
+class DocumentationReason(serializers.Serializer[Any]):
+    code = serializers.ChoiceField(choices=[code.value for code in Code])
+    text = serializers.CharField(help_text="What is missing, and what to do about it.")
+    points = serializers.IntegerField(help_text="How many points it costs.")
+
+
+class Documentation(serializers.Serializer[Any]):
+    """How well the policy is documented at this moment."""
+
+    score = serializers.IntegerField(min_value=0, max_value=100)
+    reasons = serializers.ListField(child=DocumentationReason(), help_text="The most expensive first.")
+
+
+class PolicyDetail(PolicyRow):
+    documentation = Documentation()
 
 
 class RevisionRow(serializers.Serializer[Any]):

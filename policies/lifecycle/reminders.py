@@ -7,7 +7,7 @@ from itertools import chain
 from django.db import transaction
 from django.db.models import QuerySet
 
-from policies.lifecycle import notices, outbox
+from policies.lifecycle import notices, outbox, reviews
 from policies.lifecycle.notices import Letter
 from policies.models import ApiToken, Override, OverrideEffect, Policy, Release, Role, ServiceKey
 
@@ -26,11 +26,6 @@ def remind(now: datetime) -> int:
     return sum(_write(letter, addresses, now) for letter, addresses in found)
 
 
-def review_due(policy: Policy) -> datetime:
-    """When a policy wants to be looked at again."""
-    return (policy.reviewed_at or policy.created_at) + policy.review_days * DAY
-
-
 def _write(letter: Letter, addresses: list[str], now: datetime) -> int:
     with transaction.atomic():
         return outbox.write(letter.about, addresses, letter.subject, letter.body, now)
@@ -38,11 +33,9 @@ def _write(letter: Letter, addresses: list[str], now: datetime) -> int:
 
 def _reviews(now: datetime) -> Iterator[Told]:
     """Policies that nobody has looked at for as long as they themselves allow; told once for each time that is due."""
-    kept = Policy.objects.filter(archived_at=None, head__isnull=False).select_related("head__owner", "service")
-    for policy in kept.order_by("pk").iterator(chunk_size=500):
-        due = review_due(policy)
-        if due > now:
-            continue
+    needing = reviews.needing(Policy.objects.select_related("head__owner", "service"), now)
+    for policy in needing.order_by("pk").iterator(chunk_size=500):
+        due = reviews.due_at(policy)
         yield (
             Letter(
                 about=f"{policy.label}:review:{due:%Y-%m-%d}",

@@ -19,12 +19,12 @@ def unstorable_fields(row: Model) -> dict[str, list[str]]:
     return {name: [UNSTORABLE] for name, value in held if isinstance(value, str) and not storable(value)}
 
 
-def read_note(reason: str) -> str:
-    """A reason that may be missing. Raises `Invalid` for one that is too long or cannot be kept."""
+def read_note(reason: str, field: str = "reason") -> str:
+    """A reason that may be missing. Raises `Invalid` at its field for one that is too long or cannot be kept."""
     if len(reason) > LONGEST_REASON:
-        raise Invalid({"reason": [f"Must be at most {LONGEST_REASON:,} characters long."]})
+        raise Invalid({field: [f"Must be at most {LONGEST_REASON:,} characters long."]})
     if not storable(reason):
-        raise Invalid({"reason": [UNSTORABLE]})
+        raise Invalid({field: [UNSTORABLE]})
     return reason.strip()
 
 

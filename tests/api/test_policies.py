@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from policies.lifecycle import policies, releases
 from policies.models import AuditEvent, Endpoint, Policy, Revision
@@ -241,7 +242,7 @@ def test_policies_are_filtered_and_searched(catalogue: Catalogue, alice: Api) ->
         ("service=shop", second),
         ("owner=team-data", first),
         ("live_in=staging", second),
-        ("search=export", first),
+        ("search=reports.export", first),
         ("search=/carts", second),
         ("name=carts", second),
     ]:
@@ -266,3 +267,45 @@ def test_a_page_of_policies_costs_few_queries(catalogue: Catalogue, alice: Api, 
     alice.get("/policies/")
     with django_assert_max_num_queries(8):
         assert alice.get("/policies/").json()["count"] == 20
+
+
+def test_a_review_is_confirmed_and_a_single_policy_tells_what_its_documentation_lacks(
+    address: str, alice: Api, api_of: Any
+) -> None:
+    told = alice.get(address).json()
+    assert (told["labels"], told["ticket"], told["review_days"]) == ([], "", 180)
+    assert (told["reviewed_at"], told["needs_review"]) == (None, False)
+    lacking = {reason["code"]: reason["points"] for reason in told["documentation"]["reasons"]}
+    assert lacking["no_example"] == 15 and told["documentation"]["score"] == 100 - sum(lacking.values())
+    assert "documentation" not in alice.get("/policies/").json()["results"][0]
+    reviewed = alice.post(f"{address}review/", {"note": "Looked at the last month."})
+    assert (reviewed.status_code, reviewed.headers["ETag"], reviewed.json()["reviewed_by"]) == (200, '"1"', "alice")
+    assert AuditEvent.objects.latest("seq").verb == "policy.review"
+    # An answer from before the review may still be sent back: what changes without a save is not what it is about.
+    again = alice.put(address, {**told, "labels": ["exports"], "reason": "found by it"}, If_Match='"1"')
+    assert (again.status_code, again.json()["labels"]) == (200, ["exports"])
+    assert api_of("charlie", "view_policy").post(f"{address}review/", {}).status_code == 403
+    assert alice.post(f"{address}review/", {"note": 7}).status_code == 400
+
+
+def test_policies_are_found_by_label_review_and_words(catalogue: Catalogue, alice: Api) -> None:
+    make_policy(labels=["month-end"], ticket="https://tickets.example.com/OPS-812")
+    make_policy(name="cart", service="shop", endpoints=[endpoint("/cart", "shop.cart")], review_days=1)
+    Policy.objects.update(created_at="2026-01-01T00:00:00Z", reviewed_at=timezone.now())
+    Policy.objects.filter(name="cart").update(reviewed_at=None)
+    asked = {
+        "label=month-end": ["report-export"],
+        "label=month": [],
+        "label=%00": [],
+        "needs_review=true": ["cart"],
+        "needs_review=false": ["report-export"],
+        "search=OPS-812": ["report-export"],
+        "search=Shop&owner=team-data": ["cart"],
+        "search=%00": [],
+    }
+    for query, names in asked.items():
+        found = alice.get(f"/policies/?{query}")
+        assert found.status_code in (200, 400) and found.status_code == (400 if "label=%00" in query else 200), query
+        if found.status_code == 200:
+            assert [row["name"] for row in found.json()["results"]] == names, query
+    assert alice.get("/policies/?needs_review=perhaps").status_code == 400

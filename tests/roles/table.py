@@ -15,6 +15,7 @@ from policies.lifecycle import (
     policies,
     promotion,
     releases,
+    reviews,
     steps,
     switches,
 )
@@ -69,6 +70,11 @@ POLICIES = (
         act=by_verb(policies.archive_policy, reason="because"),
         rest=lambda on, place, who: who.api.delete(f"/policies/{on.reference}/?reason=because", If_Match='"1"'),
         admin=form("policies_policy_delete", "pk"),
+    ),
+    Row(
+        verb="reviews.review_policy", roles=EDIT, where=SERVICE, on=stage.policy, act=by_verb(reviews.review_policy),
+        rest=lambda on, place, who: who.api.post(f"/policies/{on.reference}/review/", {}),
+        admin=form("policies_policy_review", "pk"),
     ),
     Row(
         verb="catalog.create_endpoint", roles=EDIT, where=SERVICE, on=stage.nothing,
