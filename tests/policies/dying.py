@@ -15,9 +15,9 @@ import random
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
@@ -30,32 +30,37 @@ from django.contrib.auth.models import User  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import DatabaseError, connection  # noqa: E402
 
-from policies.lifecycle import approvals, audit, going_back, policies, promotion, releases, steps, switches  # noqa: E402
-from policies.models import (  # noqa: E402
-    Approval,
-    AuditEvent,
-    Environment,
-    Gate,
-    Hold,
-    Release,
-    ReleaseState,
-    Service,
-    Switch,
+from policies.files import writing  # noqa: E402
+from policies.lifecycle import (  # noqa: E402
+    approvals,
+    due,
+    going_back,
+    importing,
+    policies,
+    promotion,
+    releases,
+    switches,
 )
-from policies.publishing import bundles  # noqa: E402
+from policies.models import (  # noqa: E402
+    Environment,
+    Policy,
+    Release,
+)
+from policies.publishing import versions  # noqa: E402
 from tests.policies.factories import (  # noqa: E402
     SYSTEM,
     acting,
     change,
+    draft,
     endpoint,
     make_catalogue,
     make_policy,
     rate_limit,
 )
+from tests.policies.what_is_left import Left, left  # noqa: E402
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)
-ENDED_BY_ANOTHER = (ReleaseState.SUPERSEDED, ReleaseState.ROLLED_BACK, ReleaseState.EXPIRED)
 COMMIT = "COMMIT"
 PATIENCE = 900
 Act = Callable[[], object]
@@ -95,24 +100,65 @@ def of_approve() -> Act:
 
 
 def of_activate() -> Act:
-    scheduled = asked(starts_at=NOW + timedelta(hours=1))
-    return lambda: releases.activate(scheduled, by=SYSTEM, now=LATER)
+    due.activate(LATER)  # what an earlier death has left
+    asked(starts_at=NOW + timedelta(hours=1))
+    return lambda: due.activate(LATER)
 
 
 def of_expire() -> Act:
-    live = live_on(asked(mode="shadow").policy, expires_at=NOW + timedelta(hours=1))
-    return lambda: going_back.expire(live, by=SYSTEM, now=LATER)
+    due.expire(LATER)
+    live_on(asked(mode="shadow").policy, expires_at=NOW + timedelta(hours=1))
+    return lambda: due.expire(LATER)
 
 
 def of_advance() -> Act:
-    staged = asked(steps=[{"rollout": 5, "hold": 60}, {"rollout": 100, "hold": 0}])
-    return lambda: steps.advance(staged, by=SYSTEM, now=LATER)
+    due.advance(LATER)
+    asked(steps=[{"rollout": 5, "hold": 60}, {"rollout": 100, "hold": 0}])
+    return lambda: due.advance(LATER)
 
 
 def of_enforce_candidate() -> Act:
     tried = change(asked().policy, rules=[rate_limit(limit=3)])
     candidate = live_on(tried, mode="shadow", role="candidate")
     return lambda: promotion.enforce_candidate(candidate, by=SYSTEM, reason="it held", now=LATER)
+
+
+def of_roll_back_bundle() -> Act:
+    """Two policies go back together."""
+    both = [asked(mode="shadow").policy for _ in range(2)]
+    reports = both[0].service
+    assert reports is not None
+    version = versions.current(reports, place()).number
+    for policy in both:
+        live_on(policy)
+    return lambda: going_back.roll_back_bundle(reports, place(), version, by=SYSTEM, reason="back", now=LATER)
+
+
+def of_release_default() -> Act:
+    """The default of every service: of two here, which both show it or neither."""
+    default = Policy.objects.select_related("head").filter(service=None).first()
+    if default is None:
+        default = make_policy(name="floor", service=None, scope="organisation", endpoints=[], rules=[floor(10**6)])
+    live = live_on(default)
+    tried = change(default, rules=[floor(live.pk)])
+    return lambda: live_on(tried)
+
+
+def floor(limit: int) -> dict[str, Any]:
+    return rate_limit(name="floor", limit=limit)
+
+
+def of_import_and_release() -> Act:
+    """A file with two new policies, then a release of each: an act of its own, as the command does it."""
+    number = Release.objects.count()
+    drafts = [draft(name=f"file-{number}-{n}", endpoints=[endpoint(f"/f{number}/{n}")]) for n in range(2)]
+    body = "".join(writing.write(drafts)).encode()
+
+    def act() -> None:
+        done = importing.import_policies(body, by=SYSTEM, reason="as the file says")
+        importing.ask_for_releases(done, place(), mode="enforce", by=SYSTEM, reason="as the file says", now=NOW)
+
+    return act
 
 
 def of_set_switch() -> Act:
@@ -124,66 +170,8 @@ VERBS: dict[str, Callable[[], Act]] = {
     name.removeprefix("of_"): make for name, make in list(globals().items()) if name.startswith("of_")
 }
 
-# --- what is left
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """What the database holds, in numbers, and what the bundle of production shows."""
-
-    events: int
-    releases: int
-    states: list[list[Any]]
-    rows: list[int]
-    version: int
-    shown: list[list[Any]]
-
-
-def left() -> Left:
-    """Look at everything. Raises AssertionError where an act is there by half."""
-    fault = audit.verify().fault
-    assert fault is None, fault
-    told = {event["object"]: event for event in map(json.loads, events()) if event["object"].startswith("release:")}
-    made = list(Release.objects.select_related("policy", "revision", "environment").order_by("pk"))
-    assert set(told) == {release.label for release in made}, "a release without its event, or the reverse"
-    for release in made:
-        said = told[release.label]["after"]["state"]
-        assert release.state in (said, *ENDED_BY_ANOTHER), f"{release.label} is {release.state}, its event says {said}"
-    shown, version = [], 0
-    for where in ("production", "guarded"):
-        bundles.forget_built()
-        fetched = bundles.fetch(Service.objects.get(slug="reports"), place(where))
-        entries = json.loads(fetched.body)["policies"]
-        version = max(version, fetched.version)
-        shown += sorted([where, entry["reference"], *_entry(entry)] for entry in entries)
-    assert shown == live_rows(made), "the bundle shows half"
-    counted = [rows.objects.count() for rows in (Approval, Gate, Hold, Switch)]
-    states = [[release.pk, release.state, release.rollout, release.bundle_version] for release in made]
-    return Left(AuditEvent.objects.count(), len(made), states, counted, version, shown)
-
-
-def events() -> Iterable[str]:
-    return AuditEvent.objects.order_by("seq").values_list("event", flat=True)
-
-
-def _entry(entry: dict[str, Any]) -> list[Any]:
-    rule, candidate = entry["rules"][0], entry["candidate"]
-    return [entry["revision"], rule["mode"], rule["rollout"], candidate["revision"] if candidate else None]
-
-
-def live_rows(made: list[Release]) -> list[list[Any]]:
-    """What bundles must show of what is live."""
-    live = [release for release in made if release.state == ReleaseState.LIVE and release.revision is not None]
-    tried = {(release.policy_id, release.environment_id): release for release in live if release.role == "candidate"}
-    rows = []
-    for release in live:
-        if release.role != "candidate" and release.revision is not None:
-            beside = tried.get((release.policy_id, release.environment_id))
-            candidate = beside.revision.number if beside is not None and beside.revision is not None else None
-            how = [release.revision.number, str(release.mode), release.rollout, candidate]
-            rows.append([release.environment.slug, release.policy.reference, *how])
-    return [row for where in ("production", "guarded") for row in sorted(rows) if row[0] == where]
-
+REPEATED = ("import_and_release",)
+"""Several acts, one after the other: a death between them leaves the first, and the same command does the rest."""
 
 # --- dying
 
@@ -290,8 +278,17 @@ def deaths(verb: str, how: str, every: int) -> dict[str, Any]:
         os.close(writing)
         inside = os.read(reading, 1) == b"i"
         os.close(reading)
-        outcomes.append({"at": said[point], "inside": inside, "code": code, **compared(earlier, left())})
+        died = compared(earlier, left())
+        again = {"again": left_after(act, earlier)} if verb in REPEATED else {}
+        outcomes.append({"at": said[point], "inside": inside, "code": code, **died, **again})
     return {"alone": compared(before, whole), "statements": said, "committed": committed, "deaths": outcomes}
+
+
+def left_after(act: Act, earlier: Left) -> dict[str, Any]:
+    """What there is more than earlier, once the same was done again."""
+    connection.close()
+    act()
+    return compared(earlier, left())
 
 
 def compared(before: Left, after: Left) -> dict[str, Any]:

@@ -18,7 +18,18 @@ import pytest
 from tests.conftest import ROOT, foreign
 from tests.policies.crashing import Crashing
 
-VERBS = ("release", "roll_back", "approve", "activate", "expire", "advance", "enforce_candidate", "set_switch")
+VERBS = (
+    "release",
+    "roll_back",
+    "approve",
+    "activate",
+    "expire",
+    "advance",
+    "enforce_candidate",
+    "roll_back_bundle",
+    "release_default",
+    "set_switch",
+)
 KILLED = -9
 MET_AN_ERROR = 3
 
@@ -105,6 +116,23 @@ def test_before_each_statement(on_postgres: Dying, on_sqlite: Dying, verb: str) 
     killed_on_sqlite = all_or_nothing(on_sqlite.ask(verb=verb, how="process", every=1), KILLED)
     wanted = 20 if verb == "release" else 10
     assert min(killed, cut_off, killed_on_sqlite) >= wanted
+
+
+@pytest.mark.slow
+def test_an_import_that_is_killed_is_finished_by_the_same_import(on_postgres: Dying, on_sqlite: Dying) -> None:
+    """The file is saved whole or not at all, and each release after it is an act of its own."""
+    for dying, how, code in (
+        (on_postgres, "process", KILLED),
+        (on_postgres, "backend", MET_AN_ERROR),
+        (on_sqlite, "process", KILLED),
+    ):
+        told = dying.ask(verb="import_and_release", how=how, every=3)
+        saved, releases = 2, 2
+        assert told["alone"]["events"] == saved + releases
+        assert {death["code"] for death in told["deaths"]} == {code, 0}
+        assert {death["events"] for death in told["deaths"]} == {0, *range(saved, saved + releases + 1)}
+        assert all(death["again"]["events"] == saved + releases for death in told["deaths"])
+        assert sum(death["inside"] for death in told["deaths"]) >= 20
 
 
 @pytest.mark.slow
