@@ -184,7 +184,7 @@ def _go_back(
     )
     rolled_back = state == ReleaseState.ROLLED_BACK
     if restored is None and live.role == Role.ENFORCED:
-        _end_candidate(policy, environment, now)
+        places.end_candidate(new, by=by, now=now)
     if rolled_back and live.role == Role.ENFORCED:
         holds.put(new, by=by, now=now)
     if rolled_back:
@@ -198,13 +198,6 @@ def _go_back(
         raise _with_nearest(refusal, live, target, now) from refusal
     void_others(new, by=by, now=now)
     return new
-
-
-def _end_candidate(policy: Policy, environment: Environment, now: datetime) -> None:
-    """With nothing enforced there is nothing that it could stand beside."""
-    candidate = places.live_release(policy, environment, Role.CANDIDATE)
-    if candidate is not None and candidate.revision_id is not None:
-        places.end(candidate, ReleaseState.SUPERSEDED, now)
 
 
 def _newest_earlier(live: Release, now: datetime) -> Release | None:

@@ -108,6 +108,18 @@ def tell(
     )
 
 
+def end_candidate(beside: Release, *, by: Actor, now: datetime) -> None:
+    """End what is tried beside a release that goes live: it is enforced itself now, or there is nothing any longer that
+    it could stand beside."""
+    candidate = live_release(beside.policy, beside.environment, Role.CANDIDATE)
+    if candidate is None or candidate.revision is None:
+        return
+    if beside.revision is None or beside.revision == candidate.revision:
+        before = document(candidate)
+        end(candidate, ReleaseState.SUPERSEDED, now)
+        tell("release.end", candidate, before, by=by, reason=f"release {beside.pk} went live", now=now)
+
+
 def check_compiles(live: Release) -> None:
     """Raises `Refusal` (`not_compilable`) where services would refuse the bundle that this live release makes."""
     try:

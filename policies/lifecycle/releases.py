@@ -294,7 +294,7 @@ def _go_live(release: Release, *, by: Actor, reason: str, now: datetime) -> Rele
         gates.log(release, GateName.CHECKLIST, GateOutcome.PASSED, by=by, now=now)
     gates.log(release, GateName.FREEZE, GateOutcome.PASSED, by=by, now=now)
     if release.role == Role.ENFORCED:
-        _end_candidate(release, now)
+        places.end_candidate(release, by=by, now=now)
     if release.break_glass:
         notices.broke_glass(release, now)
     else:
@@ -323,13 +323,6 @@ def _pass_hold(release: Release, *, by: Actor, reason: str, now: datetime) -> No
         return
     holds.close(hold, by=by, reason=reason, now=now)
     gates.log(release, GateName.HOLD, GateOutcome.ACKNOWLEDGED, by=by, now=now, detail=f"set by {hold.set_by}")
-
-
-def _end_candidate(release: Release, now: datetime) -> None:
-    """What is enforced now need not be tried beside it any longer."""
-    candidate = live_release(release.policy, release.environment, Role.CANDIDATE)
-    if candidate is not None and candidate.revision_id == release.revision_id:
-        places.end(candidate, ReleaseState.SUPERSEDED, now)
 
 
 def void_others(live: Release, *, by: Actor, now: datetime) -> None:

@@ -251,7 +251,7 @@ def of_policies(scene: Scene, name: str, why: dict[str, Any]) -> Path:  # noqa: 
         case ["promotion", _]:
             scene.ask(policy)
             tried = scene.ask(change(policy, rules=[rate_limit(limit=3)]), mode="shadow", role="candidate")
-            return ["release.live"], lambda: promotion.enforce_candidate(tried, **why)
+            return ["release.end", "release.live"], lambda: promotion.enforce_candidate(tried, **why)
         case ["going_back", "expire"]:
             live = scene.ask(policy, expires_at=NOW + timedelta(hours=1))
             return ["release.expire"], lambda: going_back.expire(live, by=by, now=LATER)
