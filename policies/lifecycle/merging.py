@@ -52,7 +52,8 @@ def merged(seen: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str
         blocks = three.of(partial(_block, field, tuple(columns)))
         content[field] = _fields(_worded(field), blocks, clashes)
     content["rules"] = _rules(three.of(_by_name), clashes)
-    return Merged(content, tuple(clashes))
+    usual = {field for field, value in particulars.DEFAULTS.items() if content[field] == value}
+    return Merged({field: value for field, value in content.items() if field not in usual}, tuple(clashes))
 
 
 def _at(key: object, absent: Any, some: Mapping[Any, Any]) -> Any:
