@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 from django.apps.registry import Apps
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.db import DatabaseError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
@@ -85,3 +87,14 @@ def test_a_filled_console_keeps_everything_and_its_ledgers_stay_closed() -> None
     live = releases.live_release(Policy.objects.get(), catalogue.production)
     assert live is not None
     assert going_back.roll_back(live, by=SYSTEM, reason="back").revision is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_is_not_stopped_by_the_triggers_that_it_puts_up() -> None:
+    ledger.lift(connection)
+    try:
+        with pytest.raises(SystemCheckError, match="policies.E001"):
+            call_command("check", databases=["default"])
+    finally:
+        call_command("migrate", verbosity=0, skip_checks=False)
+    assert ledger.missing(connection) == []
