@@ -5,7 +5,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +128,19 @@ def process(tmp_path: Path) -> Iterator[Start]:
     The program gets none of the console's variables from the shell, only those given here. All are stopped
     at the end, the last one first; `.stop()` does it earlier, `.text()` is what it has written.
     """
+    with processes(tmp_path) as start:
+        yield start
+
+
+@contextmanager
+def processes(home: Path) -> Iterator[Start]:
+    """What `process` gives, for as long as one likes; what the programs write is kept in `home`."""
     started: list[servers.Running] = []
 
     def start(command: list[str], *, ready: str | None = None, **variables: str) -> servers.Running:
         env = {name: value for name, value in os.environ.items() if not foreign(name)} | variables
         words = [sys.executable, *command[1:]] if command[0] == "python" else command
-        running = servers.Running(words, output=tmp_path / f"process-{len(started)}.log", env=env, cwd=ROOT)
+        running = servers.Running(words, output=home / f"process-{len(started)}.log", env=env, cwd=ROOT)
         started.append(running)
         if ready:
             running.wait_until(lambda: answers(ready))

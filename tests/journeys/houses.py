@@ -24,9 +24,9 @@ def run(console_variables, *words):
     return result.stdout
 
 
-def start_console(process, console_variables, service):
-    """The URL of a running console that has a team, this service of it and an environment."""
-    run(console_variables, "-m", "tests.journeys.stage", service)
+def start_console(process, console_variables, service, stage="tests.journeys.stage"):
+    """The URL of a running console on whose stage are a team, this service of it and an environment."""
+    run(console_variables, "-m", stage, service)
     port = free_port()
     command = ["python", "-m", "uvicorn", "console.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
