@@ -40,11 +40,9 @@ class PolicyAdmin(OnlyOffered):
         "name_shown",
         "service_shown",
         "owner_shown",
-        "labels_shown",
         "scope_shown",
         "live_shown",
         "documentation_shown",
-        "revision_shown",
         "changed_shown",
     )
     list_display_links = None
@@ -52,7 +50,7 @@ class PolicyAdmin(OnlyOffered):
     typed_parameters = ("label",)
     list_select_related = ("service", "head__owner")
     search_fields = ("name",)  # what else is searched, `finding` says
-    search_help_text = "POL-0042, or words: name, label, route, ticket …"
+    search_help_text = "POL-0042, name, label, ticket …"
     list_per_page = 50
     actions = None
     show_facets = admin.ShowFacets.NEVER
@@ -65,7 +63,9 @@ class PolicyAdmin(OnlyOffered):
 
     @admin.display(description="Name", ordering="name")
     def name_shown(self, policy: Policy) -> SafeString:
-        return format_html('<a href="{}"><b>{}</b></a>', policy_page.page_url(policy), policy.name)
+        labels = format_html_join(", ", "{}", ((policy_review.label_link(label),) for label in policy.labels.split()))
+        below = format_html('<div class="sub">{}</div>', labels) if labels else ""
+        return format_html('<a href="{}"><b>{}</b></a>{}', policy_page.page_url(policy), policy.name, below)
 
     @admin.display(description="Owner", ordering="head__owner__name")
     def owner_shown(self, policy: Policy) -> str:
@@ -95,26 +95,19 @@ class PolicyAdmin(OnlyOffered):
             return SafeString('<span class="pill off">nowhere</span>')
         return format_html_join(" ", '<span class="pill {}">{} {} r{}{}</span>', live)
 
-    @admin.display(description="Labels", ordering="labels")
-    def labels_shown(self, policy: Policy) -> SafeString:
-        return format_html_join(", ", "{}", ((policy_review.label_link(label),) for label in policy.labels.split()))
-
-    @admin.display(description="Documentation")
+    @admin.display(description="Score")
     def documentation_shown(self, policy: Policy) -> SafeString:
         score: Score = policy.documentation  # type: ignore[attr-defined]
         due = any(reason.code == Code.REVIEW_OVERDUE for reason in score.reasons)
         review = format_html(" {}", cells.pill("warn", "needs review")) if due else ""
         return format_html("{}{}", cells.pill(score.tone, str(score.value)), review)
 
-    @admin.display(description="Revision", ordering="head__number")
-    def revision_shown(self, policy: Policy) -> str:
-        return f"r{newest(policy).number}"
-
     @admin.display(description="Last change", ordering="head__created_at")
     def changed_shown(self, policy: Policy) -> SafeString:
         head = newest(policy)
         at = head.created_at
-        return format_html('<time datetime="{}">{}</time> by {}', at.isoformat(), f"{at:%d %b %Y, %H:%M}", head.author)
+        when = format_html('<time datetime="{}">{}</time>', at.isoformat(), f"{at:%d %b %Y, %H:%M}")
+        return format_html("r{}, {} by {}", head.number, when, head.author)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Policy]:
         live = Release.objects.filter(state=ReleaseState.LIVE, role=Role.ENFORCED, revision__isnull=False)

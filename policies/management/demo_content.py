@@ -66,6 +66,9 @@ POLICIES: dict[str, dict[str, Any]] = {
             "text": "Exports stay under 800 ms at p95 for everybody while one user asks for many.",
         },
         "rollback_note": "Run “manage.py rollback POL-0001 production”; exports are unlimited again within a poll.",
+        "labels": ["exports", "month-end"],
+        "ticket": "https://tickets.example.com/OPS-790",
+        "review_days": 90,
     },
     "shop-search": {
         "service": "shop",
@@ -104,6 +107,8 @@ POLICIES: dict[str, dict[str, Any]] = {
             "text": "Crawlers are limited; fewer than one search in five is denied.",
         },
         "rollback_note": "Run “manage.py rollback POL-0002 production”; watch the checkout's response time afterwards.",
+        "labels": ["crawlers", "search"],
+        "ticket": "https://tickets.example.com/OPS-801",
     },
     "reports-default": {
         "service": "reports",

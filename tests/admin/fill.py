@@ -38,7 +38,8 @@ def fill() -> None:
 
     from policies.lifecycle import catalog, heartbeats, keys, outbox, overrides, people, releases, switches  # noqa: PLC0415
     from policies.lifecycle.actor import Actor  # noqa: PLC0415
-    from policies.models import JobRun, Team  # noqa: PLC0415
+    from policies.models import JobRun, Policy, Team  # noqa: PLC0415
+    from tests.admin.fill_releases import fill_releases  # noqa: PLC0415
     from tests.policies import factories  # noqa: PLC0415
 
     alice = User.objects.create_superuser(ADMINISTRATOR, "alice@example.com", PASSWORD, first_name="Alice")
@@ -70,10 +71,14 @@ def fill() -> None:
         owner="team-shop",
         endpoints=[factories.endpoint("/orders/{order_id}/checkout", "shop.checkout")],
         rules=EVERY_KIND,
+        labels=["checkout", "partners", "payment-card-industry"],
+        ticket="https://tickets.example.com/projects/checkout/issues/OPS-901?view=everything#comment-17",
+        review_days=30,
         reason="Checkouts stall when a partner retries.",
     )
     assert checkout.head is not None
     releases.release(checkout.head, stock.production, mode="enforce", by=by, reason="OPS-901.")
+    Policy.objects.filter(pk=checkout.pk).update(created_at=timezone.now() - timedelta(days=40))
     factories.change(checkout, by, rules=[{**EVERY_KIND[0], "window": 120}, *EVERY_KIND[1:4]])
 
     floor = factories.make_policy(
@@ -139,6 +144,7 @@ def fill() -> None:
                 ),
             ),
         )
+    fill_releases(stock, by)
 
 
 if __name__ == "__main__":
