@@ -106,7 +106,7 @@ def test_what_is_not_live_is_not_listed(catalogue: Catalogue, policy: Policy) ->
     put(policy, catalogue.staging)
     assert listed(catalogue, environment=catalogue.staging) == []
     assert policy.head is not None
-    releases.release(policy.head, catalogue.staging, mode="shadow", by=SYSTEM, reason="try")
+    releases.release(policy.head, catalogue.staging, mode="shadow", by=SYSTEM, reason="try", now=NOW)
     assert [row["policy"] for row in listed(catalogue, environment=catalogue.staging)] == [policy.reference]
 
 
@@ -296,11 +296,12 @@ def test_what_was_archived_gets_no_override_and_what_has_one_is_not_archived(
     catalogue: Catalogue, policy: Policy
 ) -> None:
     draft = make_policy(name="draft", endpoints=[{"name": "", "methods": [], "route": "/draft"}])
-    open_one = put(draft, catalogue.production, until=datetime.now(UTC) + timedelta(days=1))
+    now = datetime.now(UTC)
+    open_one = put(draft, catalogue.production, until=now + timedelta(days=1), now=now)
     with pytest.raises(Refusal, match="open override") as caught:
         policies.archive_policy(draft, by=SYSTEM, reason="not needed")
     assert caught.value.code == "overridden"
-    overrides.end_override(open_one, by=SYSTEM, reason="not needed", now=NOW)
+    overrides.end_override(open_one, by=SYSTEM, reason="not needed", now=now)
     policies.archive_policy(draft, by=SYSTEM, reason="not needed")
     catalog.archive(catalogue.staging, by=SYSTEM)
     for archived, place in ((draft, catalogue.production), (policy, catalogue.staging)):
