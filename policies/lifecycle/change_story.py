@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterator
 
+from django.db.models import Q
+
 from policies.lifecycle import checklists, difference, final_notes, places
 from policies.lifecycle.markdown import text
 from policies.models import AuditEvent, Release, Revision
@@ -26,7 +28,7 @@ def _lines(release: Release) -> Iterator[str]:
         yield f"- **Live:** {written(release.released_at)} by {text(release.released_by)}"
         yield f"- **Bundle version:** {release.bundle_version}"
     if release.ended_at is not None:
-        yield f"- **Ended:** {written(release.ended_at)}, {release.get_state_display()}"
+        yield f"- **Ended:** {written(release.ended_at)}, {release.get_state_display()}{_by_what(release)}"
     if release.revision is not None:
         yield from _revision(release, release.revision)
     yield from _gates(release)
@@ -36,7 +38,8 @@ def _lines(release: Release) -> Iterator[str]:
     yield from ("", "## Going back", "")
     if release.revision is not None:
         yield f"- **Note:** {text(release.revision.rollback_note)}"
-    yield f"- **Command:** `{places.rollback_command(release)}`"
+    if release.ended_at is None:
+        yield f"- **Command:** `{places.rollback_command(release)}`"
     yield from ("", "## Final note", "")
     if release.final_note_at is None:
         yield "Not confirmed yet. The facts so far:"
@@ -45,6 +48,20 @@ def _lines(release: Release) -> Iterator[str]:
         yield f"Confirmed {written(release.final_note_at)} by {text(release.final_note_by)}:"
         yield from ("", "```text", release.final_note.replace("```", "'''"), "```")
     yield from _chain(release)
+
+
+def _following(release: Release) -> Release | None:
+    """What took the place of a release that was live: another one, or its own rollback."""
+    if release.released_at is None:
+        return None
+    return Release.objects.filter(replaces=release).exclude(bundle_version=0).order_by("bundle_version").first()
+
+
+def _by_what(release: Release) -> str:
+    following = _following(release)
+    if following is None:
+        return ""
+    return f" by {text(following.released_by)} (release {following.pk}): {text(following.reason)}"
 
 
 def _revision(release: Release, revision: Revision) -> Iterator[str]:
@@ -112,7 +129,11 @@ def _evidence(release: Release) -> Iterator[str]:
 
 def _chain(release: Release) -> Iterator[str]:
     """Where the audit trail tells of it: these links can be looked up, and verified."""
-    events = AuditEvent.objects.filter(object=release.label).order_by("seq")
+    following = _following(release)
+    told = Q(object=release.label)
+    if following is not None:
+        told |= Q(seq=following.bundle_version)
+    events = AuditEvent.objects.filter(told).order_by("seq")
     yield from ("", "## In the audit trail", "")
     yield from _head("seq", "what", "by", "through", "when", "hash")
     for event in events:

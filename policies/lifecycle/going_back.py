@@ -26,13 +26,15 @@ class Fallback:
     possible: bool
     target: Release | None = None
     why_not: str = ""
+    role: str = Role.ENFORCED
 
     @property
     def words(self) -> str:
         if not self.possible:
             return self.why_not
         if self.target is None or self.target.revision is None:
-            return "no policy: it leaves the bundle"
+            is_trial = self.role == Role.CANDIDATE
+            return "no candidate: what is enforced stays as it is" if is_trial else "no policy: it leaves the bundle"
         return f"r{self.target.revision.number}, {self.target.how}"
 
 
@@ -121,7 +123,7 @@ def fallback(live: Release, now: datetime | None = None) -> Fallback:
         return Fallback(False, why_not="it is not live")
     target = _newest_earlier(live, now or timezone.now())
     if target is None or target.revision is None:
-        return Fallback(True)
+        return Fallback(True, role=live.role)
     why_not = places.why_not_today(live.policy, target)
     return Fallback(not why_not, target, why_not)
 
