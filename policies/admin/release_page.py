@@ -156,6 +156,7 @@ def show(request: HttpRequest, site: AdminSite, release: Release, fault: Fault |
         "steps": list(enumerate(steps_of(release))),
         "next_step_at": steps.next_step_at(release) if release.state == ReleaseState.LIVE else None,
         "changed": _changed(release, live),
+        "evidence": release.evidence or _trial(release, now),
         "gate_log": list(release.gates.all()),
         "approvals": list(release.approvals.all()),
         "going_back": preview.preview(release, now=now) if _is_live(release) else None,
@@ -167,6 +168,12 @@ def show(request: HttpRequest, site: AdminSite, release: Release, fault: Fault |
         **checklist_context(release, request),
     }
     return TemplateResponse(request, "policies/release_page.html", context, status=fault.status if fault else 200)
+
+
+def _trial(release: Release, now: datetime) -> dict[str, Any] | None:
+    """What a live candidate would have decided so far: what “Enforce this candidate” is judged by."""
+    tried = release.role == Role.CANDIDATE and _is_live(release)
+    return promotion.figures(release, now) if tried else None
 
 
 def _story(release: Release) -> HttpResponse:

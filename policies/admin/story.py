@@ -38,7 +38,7 @@ def _chapter(event: AuditEvent) -> Chapter:
         at=event.at,
         actor=event.actor,
         reason=event.reason,
-        now_live=event.verb == "release.live",
+        now_live=event.verb in ("release.live", "release.break_glass"),
     )
 
 
@@ -55,6 +55,20 @@ def _words(event: AuditEvent, before: dict[str, Any], after: dict[str, Any]) -> 
         "policy.archive": "archived",
         "policy.review": f"r{revision} reviewed",
         "release.live": f"r{revision} {mode} {where}{anew}",
+        "release.request": f"r{revision} {mode} asked for {where}",
+        "release.approve": f"r{revision} approved {where}",
+        "release.reject": f"r{revision} rejected {where}",
+        "release.cancel": f"request of r{revision} taken back {where}",
+        "release.void": f"approvals of r{revision} void {where}: what it was compared with has changed",
+        "release.wait": f"r{revision} waits {where}",
+        "release.break_glass": f"r{revision} {mode} {where}, past approval (glass broken)",
+        "release.review": f"broken glass of r{revision} reviewed {where}",
+        "release.step": f"r{revision} for {after.get('rollout')} % {where}",
+        "release.halt": f"rollout of r{revision} halted {where}",
+        "release.resume": f"rollout of r{revision} goes on {where}",
+        "release.expire": f"r{before.get('revision')} ended {where}: {back}",
+        "release.note": f"final note confirmed {where}",
+        "hold.lift": f"hold lifted {where}",
         "release.rollback": f"r{before.get('revision')} rolled back {where}: {back}",
         "switch.set": f"switch “{effect}” set {where}",
         "override.set": f"{effect} of {caller} set {where}",
@@ -65,5 +79,7 @@ def _words(event: AuditEvent, before: dict[str, Any], after: dict[str, Any]) -> 
 
 
 def _how(told: dict[str, Any]) -> str:
+    if told.get("role") == "candidate":
+        return "as a candidate"
     mode, rollout = MODES.get(told.get("mode", ""), ""), told.get("rollout", 100)
     return mode if rollout == 100 else f"{mode} for {rollout} % of callers"

@@ -14,7 +14,8 @@ from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Invalid, Refusal
 from policies.lifecycle.terms import steps_of
 from policies.lifecycle.texts import UNSTORABLE, storable
-from policies.models import NEVER_LIVE, AuditEvent, Mode, Release, Role, RuleCount, Stage
+from policies.models import NEVER_LIVE, AuditEvent, Mode, OnChange, Release, Role, RuleCount, Stage
+from policies.publishing.moments import written
 
 LONGEST = 4000
 _LONGEST_WATCH = timedelta(days=7)
@@ -94,6 +95,8 @@ def _read(text: object) -> str:
 def _lines(release: Release, now: datetime) -> Iterator[str]:
     number = f"r{release.revision.number}" if release.revision else "nothing"
     how = "enforced" if release.mode == Mode.ENFORCE else "in shadow"
+    if release.role == Role.CANDIDATE:
+        how = "as a candidate, in shadow beside what is enforced"
     yield f"{release.policy} {number} in {release.environment.slug}, {how}."
     yield f"Reason: {release.reason}"
     yield f"Command: {_command(release)}"
@@ -116,13 +119,19 @@ def _command(release: Release) -> str:
     parts = [f"manage.py release {release.policy.reference} {release.environment.slug}"]
     if release.revision is not None:
         parts.append(f"--revision {release.revision.number}")
-    parts.append(f"--mode {release.mode}")
+    parts.append("--role candidate" if release.role == Role.CANDIDATE else f"--mode {release.mode}")
     if release.steps:
         held = (f"{one.rollout}:{one.hold}s" if one.hold else str(one.rollout) for one in steps_of(release))
         parts.append(f"--steps {','.join(held)}")
     elif release.rollout != 100:
         parts.append(f"--rollout {release.rollout}")
+    if release.on_change == OnChange.RESET:
+        parts.append("--on-change reset")
+    if release.expires_at is not None:
+        parts.append(f"--expires-at {written(release.expires_at)}")
     parts += [f"--acknowledge {one}" for one in release.acknowledged]
+    if release.break_glass:
+        parts.append(f"--break-glass {release.break_glass}")
     return " ".join(parts)
 
 
@@ -144,9 +153,13 @@ def _changed(release: Release) -> Iterator[str]:
     if release.revision is None:
         yield "- the policy left the bundle"
         return
-    was = release.replaces.revision if release.replaces is not None else None
+    replaced = release.replaces
+    if replaced is None and release.role == Role.CANDIDATE:
+        replaced = places.live_release(release.policy, release.environment)
+    was = replaced.revision if replaced is not None else None
     if was is None:
-        yield f"- new: {len(release.revision.document()['rules'])} rules"
+        rules = len(release.revision.document()["rules"])
+        yield f"- new: {rules} rule{'' if rules == 1 else 's'}"
         return
     lines = difference.changed_only(difference.between(was.document(), release.revision.document()), around=0)
     if not lines:

@@ -191,7 +191,8 @@ def wire_endpoints(revision: Revision) -> list[WireEndpoint]:
 
 def rollback_command(live: Release, by: str = "you") -> str:
     """The command that rolls this release back, ready to copy."""
-    return f'manage.py rollback {live.policy.reference} {live.environment.slug} --reason "…" --by {by}'
+    role = " --role candidate" if live.role == Role.CANDIDATE else ""
+    return f'manage.py rollback {live.policy.reference} {live.environment.slug}{role} --reason "…" --by {by}'
 
 
 def document(release: Release) -> dict[str, object]:

@@ -1,8 +1,11 @@
 """What is told of a change: where its rollback would lead, and how it ended."""
 
+import shlex
 from typing import Any
 
-from policies.lifecycle import change_story, going_back, policies, releases
+from django.core.management import call_command
+
+from policies.lifecycle import change_story, final_notes, going_back, places, policies, releases
 from policies.models import Policy, Release
 from tests.policies.factories import SYSTEM, Catalogue, change, make_policy, rate_limit
 
@@ -28,3 +31,17 @@ def test_taking_a_candidate_back_takes_no_policy_away(catalogue: Catalogue) -> N
     change(policy, rules=[rate_limit(limit=5)])
     candidate = put_live(policy, catalogue, role="candidate", mode="shadow")
     assert going_back.fallback(candidate).words == "no candidate: what is enforced stays as it is"
+    command = places.rollback_command(candidate)
+    assert command.startswith("manage.py rollback POL-0001 production --role candidate ")
+    call_command(*shlex.split(command.removeprefix("manage.py ").partition(" --by ")[0]))
+    live = places.live_release(policy, catalogue.production)
+    assert live is not None and live.state == "live" and live.revision is not None and live.revision.number == 1
+
+
+def test_a_note_names_the_command_that_does_it_again(catalogue: Catalogue) -> None:
+    policy = make_policy()
+    put_live(policy, catalogue)
+    change(policy, rules=[rate_limit(limit=5)])
+    drafted = final_notes.draft(put_live(policy, catalogue, role="candidate", mode="shadow"))
+    assert "--revision 2 --role candidate" in drafted and "+ Limit: 5 calls" in drafted
+    assert "--mode enforce --on-change reset" in final_notes.draft(put_live(policy, catalogue, on_change="reset"))
