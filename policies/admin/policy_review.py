@@ -28,14 +28,14 @@ class Section:
 
 
 def section(policy: Policy, user: Any, now: datetime) -> Section:
-    told = particulars.of(newest(policy).document())
+    content = newest(policy).document()
     return Section(
         score=documentation_facts.score(policy, now),
         due=reviews.due_at(policy),
         needs_review=reviews.is_due(policy, now),
         may_review=user.has_perm("policies.review_policy", policy) and policy.archived_at is None,
-        labels=[label_link(label) for label in told["labels"]],
-        ticket=told["ticket"] if particulars.is_link(told["ticket"]) else "",
+        labels=[label_link(label) for label in particulars.of(content)["labels"]],
+        ticket=particulars.link(content),
     )
 
 

@@ -191,9 +191,7 @@ def _of_its_life(facts: Facts, now: datetime) -> Iterator[Reason]:
         text = f"Its review is due since {facts.due:%d %b %Y}: look whether it is still right, and confirm the review."
         yield _because(Code.REVIEW_OVERDUE, text)
     if facts.switched is not None and facts.switched <= now - SWITCH_OPEN_LONG:
-        text = (
-            f"A switch is set since {facts.switched:%d %b %Y}: clear it, and change the policy if it has to stay so."
-        )
+        text = f"A switch is set since {facts.switched:%d %b %Y}: clear it, and change the policy if it has to stay so."
         yield _because(Code.LEFT_OPEN, text)
     elif facts.overridden is not None and facts.overridden <= now - OVERRIDE_OPEN_LONG:
         text = f"An override is open since {facts.overridden:%d %b %Y}: end it, or make a rule of what it allows."

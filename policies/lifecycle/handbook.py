@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from policies.lifecycle import going_back, places
+from policies.lifecycle import going_back, particulars, places
 from policies.models import Endpoint, Environment, Policy, PolicyScope, Release, ReleaseState, Revision, Service
 from policies.publishing import bundles, versions
 from policies.publishing.plans import declared
@@ -87,6 +87,11 @@ class Chapter:
     @property
     def content(self) -> dict[str, Any]:
         return self.revision.document()
+
+    @property
+    def ticket(self) -> str:
+        """A link that a browser may follow, or empty."""
+        return particulars.link(self.content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

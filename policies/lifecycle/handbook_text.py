@@ -55,6 +55,8 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     owner = revision.owner
     yield f"- **Owner:** {text(owner.name)} (`{owner.slug}`, {owner.email})"
     yield f"- **Why:** {text(revision.reason)} ({text(revision.author)})"
+    if chapter.ticket:
+        yield f"- **Ticket:** <{chapter.ticket}>"
     if release.released_at is not None:
         since = f"{written(release.released_at)} by {text(release.released_by)}"
         yield f"- **Live:** {release.how}, since {since}: {text(release.reason)}"

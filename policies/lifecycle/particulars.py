@@ -45,6 +45,12 @@ def of(content: Mapping[str, Any]) -> dict[str, Any]:
     return {field: content.get(field, default) for field, default in DEFAULTS.items()}
 
 
+def link(content: Mapping[str, Any]) -> str:
+    """The ticket of a content, if a browser may be sent there; else empty."""
+    ticket = str(of(content)["ticket"])
+    return ticket if is_link(ticket) else ""
+
+
 def read(draft: Mapping[str, Any], tell: Tell) -> Particulars:
     """Those of a draft; each fault is told at its path."""
     given = of(draft)

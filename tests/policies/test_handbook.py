@@ -128,3 +128,9 @@ def test_a_service_without_anything_has_a_short_one(catalogue: Catalogue) -> Non
     Environment.objects.exclude(slug="production").update(archived_at=catalogue.reports.created_at)
     text = markdown(handbook(Service.objects.get(slug="shop")))
     assert text.startswith("# Handbook of Shop\n") and "Nothing is live here." in text
+
+
+def test_the_ticket_of_a_chapter_is_a_link(catalogue: Catalogue) -> None:
+    go_live(make_policy(ticket="https://tickets.example.com/OPS-812"), catalogue.production)
+    text = markdown(handbook(catalogue.reports, catalogue.production))
+    assert "- **Ticket:** <https://tickets.example.com/OPS-812>" in text
