@@ -28,6 +28,7 @@ MORE = (
     "/admin/policies/policy/3/",
     "/admin/policies/policy/3/change/",
     "/admin/policies/policy/3/release/",
+    "/admin/policies/policy/1/release/?environment=staging&role=candidate",
     "/admin/policies/policy/1/explain/?environment=production&method=POST&path=/reports/7/export&user=42",
     "/admin/policies/policy/4/",
     "/admin/policies/policy/4/change/",
@@ -130,6 +131,22 @@ def test_every_page_is_sound(browser, console, look):
     context.close()
     assert not inspection.faults, "\n".join(inspection.faults)
     assert len(seen) > 30
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_page_of_a_release_is_sound_in_every_state(browser, console, look):
+    context, page, inspection = opened(browser, look)
+    log_in(page, console)
+    page.goto(f"{console}/admin/policies/release/?q=LIFE-")
+    addresses = sorted(address for address in links(page, console) if kind(address).endswith("/release/N/"))
+    states = set()
+    for address in addresses:
+        page.goto(address)
+        states.add(page.locator(".subtitle .pill").inner_text())
+        inspection.look_at(re.sub(r"\W+", "-", address.removeprefix(console)).strip("-"))
+    context.close()
+    assert not inspection.faults, "\n".join(inspection.faults)
+    assert states >= {"requested", "scheduled", "live", "superseded", "rejected"}, states
 
 
 @pytest.mark.parametrize("look", ["light", "dark"])
