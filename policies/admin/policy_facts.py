@@ -129,10 +129,11 @@ def open_switches(policy: Policy, now: datetime) -> list[Switch]:
 def _live(policy: Policy) -> defaultdict[int, list[Release]]:
     """What is live by environment (its id): of the policy, and of the defaults that its endpoints inherit."""
     found: defaultdict[int, list[Release]] = defaultdict(list)
-    inherited = Q(policy__scope=PolicyScope.ORGANISATION)
+    inherited = Q(scope=PolicyScope.ORGANISATION)
     if policy.service is not None:
-        inherited |= Q(policy__scope=PolicyScope.SERVICE, policy__service=policy.service)
-    live = Release.objects.filter(Q(policy=policy) | inherited, role=Role.ENFORCED, state=ReleaseState.LIVE)
+        inherited |= Q(scope=PolicyScope.SERVICE, service=policy.service)
+    whose = Policy.objects.filter(Q(pk=policy.pk) | inherited).values("pk")
+    live = Release.objects.filter(policy__in=whose, role=Role.ENFORCED, state=ReleaseState.LIVE)
     for release in live.select_related("revision", "environment", "policy__service", "restores"):
         holds: Release | None = release
         if release.policy_id != policy.pk and release.policy.service is None and policy.service is not None:

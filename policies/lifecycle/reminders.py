@@ -117,7 +117,7 @@ def _end_of(credential: ServiceKey | ApiToken) -> tuple[tuple[str, str], ...]:
 def _notes(now: datetime) -> Iterator[Told]:
     """Releases that went live more than a day ago, and whose story nobody has told yet."""
     lately = Release.objects.filter(
-        final_note="",
+        final_note_at=None,
         role=Role.ENFORCED,
         revision__isnull=False,
         rolled_back_from=None,

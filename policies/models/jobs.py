@@ -29,7 +29,10 @@ class JobRun(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["job", "-started_at"], name="job_run_by_job")]
+        indexes = [
+            models.Index(fields=["job", "-started_at"], name="job_run_by_job"),
+            models.Index(fields=["-started_at", "-id"], name="job_run_by_time"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.job} {self.started_at:%Y-%m-%d %H:%M}"
@@ -55,7 +58,10 @@ class Notice(models.Model):
     class Meta:
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["about", "address"], name="notice_once")]
-        indexes = [models.Index(fields=["next_at"], condition=Q(sent_at=None), name="notice_to_send")]
+        indexes = [
+            models.Index(fields=["next_at"], condition=Q(sent_at=None), name="notice_to_send"),
+            models.Index(fields=["written_at"], name="notice_by_age"),
+        ]
 
     def __str__(self) -> str:
         return self.subject

@@ -79,6 +79,7 @@ class Policy(models.Model):
             ),
             models.CheckConstraint(condition=Q(scope__in=PolicyScope.values), name="policy_scope_known"),
         ]
+        indexes = [models.Index(fields=["id"], condition=Q(scope="organisation"), name="policy_of_all")]
 
     def __str__(self) -> str:
         return f"{self.reference} {self.name}"

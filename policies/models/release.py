@@ -52,6 +52,9 @@ class BreakGlass(models.TextChoices):
     OTHER = "other", "other"
 
 
+_WITHOUT_NOTE = Q(final_note_at=None, role="enforced", rolled_back_from=None, released_at__isnull=False)
+
+
 class Verdict(models.TextChoices):
     APPROVE = "approve", "approved"
     REJECT = "reject", "rejected"
@@ -143,6 +146,18 @@ class Release(models.Model):
             models.Index(fields=["policy", "environment", "role", "-bundle_version"], name="release_by_going_live"),
             models.Index(fields=["starts_at"], condition=Q(state="scheduled"), name="release_to_start"),
             models.Index(fields=["expires_at"], condition=Q(state="live"), name="release_to_expire"),
+            models.Index(fields=["environment", "-bundle_version"], name="release_by_version"),
+            models.Index(fields=["environment", "-released_at"], condition=Q(state="live"), name="release_live_newest"),
+            models.Index(
+                fields=["id"], condition=Q(state="live", halted=False, rollout__lt=100), name="release_to_advance"
+            ),
+            models.Index(fields=["environment", "-id"], condition=_WITHOUT_NOTE, name="release_without_note"),
+            models.Index(fields=["released_at"], condition=_WITHOUT_NOTE, name="release_to_remind"),
+            models.Index(
+                fields=["environment", "-id"],
+                condition=~Q(break_glass="") & Q(glass_reviewed_at=None),
+                name="release_to_review",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -254,6 +269,7 @@ class Hold(models.Model):
                 condition=Q(lifted_at=None) | (~Q(lifted_by="") & ~Q(lift_reason="")), name="hold_lifted_with_reason"
             ),
         ]
+        indexes = [models.Index(fields=["environment", "-id"], condition=Q(lifted_at=None), name="hold_open")]
 
     def __str__(self) -> str:
         return f"{self.policy.reference} in {self.environment.slug}"

@@ -74,7 +74,10 @@ class RuleCount(models.Model):
             ),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="rule_count_role_known"),
         ]
-        indexes = [models.Index(fields=["policy", "minute"], name="rule_count_by_policy")]
+        indexes = [
+            models.Index(fields=["policy", "minute"], name="rule_count_by_policy"),
+            models.Index(fields=["minute", "environment"], name="rule_count_by_minute"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.policy} {self.rule} {self.minute:%H:%M}"
