@@ -91,7 +91,7 @@ def test_a_final_note_is_asked_for_after_a_day_and_not_for_ever(catalogue: Catal
     assert reminded(NOW + DAY - HOUR) == []
     assert reminded(NOW + DAY) == wanted
     assert reminded(NOW + 15 * DAY) == []
-    Release.objects.update(final_note="It went well.")
+    Release.objects.update(final_note="It went well.", final_note_at=NOW)
     assert reminded(NOW + DAY) == []
 
 
@@ -100,7 +100,7 @@ def test_break_glass_is_told_of_every_week_until_somebody_has_looked(catalogue: 
     catalogue.production.save()
     person("bob", "approve_release", email="bob@example.com")
     ask(policy, catalogue, break_glass="emergency")
-    Release.objects.update(final_note="It went well.")
+    Release.objects.update(final_note="It went well.", final_note_at=NOW)
     assert [address for address, _ in reminded(NOW + DAY)] == ["bob@example.com", "data@example.com"]
     assert reminders.remind(NOW + 6 * DAY) == 0
     assert reminders.remind(NOW + 8 * DAY) == 2
