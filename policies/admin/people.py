@@ -36,7 +36,7 @@ class PersonForm(VerbForm):
         label="Roles",
         help_text="A viewer looks, an editor edits, releases and switches, an approver approves and sets overrides, an "
         "admin does all of it and gives out keys and roles. Choose no role to take a row back. An administrator may do "
-        "everything, whatever stands here.",
+        "everything, whatever stands here. Giving or taking a role needs a reason, below.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -92,7 +92,7 @@ class ReleaseBody(Body):
         required=False, allow_null=True, default=None, help_text="When what was live before is live again; null: never."
     )
     checklist = TemplateSlug(
-        max_length=63, required=False, allow_null=True, default=None, help_text="The slug of a template; null: none."
+        required=False, allow_null=True, default=None, help_text="The slug of a template; null: none."
     )
     on_change = on_change()
     acknowledge = acknowledged()

@@ -75,9 +75,9 @@ def gives(role: str, codename: str, environment: AnyEnvironment = ANY) -> bool:
     return False
 
 
-def roles_with(codename: str) -> list[str]:
-    """The roles that have a permission, the least first."""
-    return [role.value for role in GrantRole if gives(role, codename)]
+def roles_with(codename: str, environment: AnyEnvironment = ANY) -> list[str]:
+    """The roles that have a permission in this environment, the least first."""
+    return [role.value for role in GrantRole if gives(role, codename, environment)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class Actor:
             return
         if self.user is None:
             raise Forbidden(f"“policies.{permission}” is for a person with an account: name one.")
-        roles = " or ".join(access.roles_with(permission))
+        roles = " or ".join(access.roles_with(permission, environment))
         raise Forbidden(
             f"{self.name} lacks the permission “policies.{permission}”{_where(service, environment)}; "
             f"an administrator can grant the role {roles}."

@@ -40,6 +40,13 @@ def test_a_release_is_told_whole(policy: Policy, alice: Api) -> None:
     assert alice.get(f"/releases/{told['id']}/").json() == told
 
 
+def test_a_release_with_a_checklist_waits_for_it(policy: Policy, alice: Api) -> None:
+    told = alice.post("/releases/", wanted(policy, checklist="safe-change")).json()
+    assert (told["state"], told["checklist"]["slug"]) == ("requested", "safe-change")
+    refused = alice.post("/releases/", wanted(policy, checklist="none-such")).json()
+    assert refused["errors"] == {"checklist": ["There is no checklist “none-such”."]}
+
+
 def test_the_newest_revision_and_shadow_are_the_defaults(policy: Policy, alice: Api) -> None:
     change(policy, rules=[rate_limit(limit=20)])
     told = alice.post("/releases/", {"policy": policy.reference, "environment": "staging", "reason": "try"}).json()
