@@ -38,6 +38,8 @@ def show(request: HttpRequest, site: AdminSite, service: Service | None) -> Http
     environment = next((row for row in environments if row.slug == asked), environments[0] if environments else None)
     version = _version(request)
     refused, status = "", 200
+    if request.method == "POST" and (environment is None or environment.slug != request.POST.get("environment")):
+        raise Http404("There is no such environment.")
     if request.method == "POST" and environment is not None:
         done = _go_back(request, service, environment, version)
         if isinstance(done, HttpResponse):

@@ -44,3 +44,11 @@ def test_whoever_may_only_look_is_offered_nothing(page, catalogue):
     assert b"Why go back?" not in looked.content
     assert client.post(page, {"environment": "production", "version": then, "reason": "x"}).status_code == 403
     assert not Hold.objects.exists()
+
+
+def test_an_environment_that_is_misspelt_is_no_other_one(page, catalogue, admin):
+    then = Release.objects.order_by("bundle_version")[1].bundle_version
+    for sent in ({"environment": "prodcution"}, {}):
+        answer = admin.post(page.partition("?")[0], {**sent, "version": then, "reason": "since then all is denied"})
+        assert answer.status_code == 404
+    assert not Hold.objects.exists()

@@ -59,6 +59,7 @@ NO_VERBS = {
     "holds.put": "a part of roll_back and expire, which tell of it",
     "holds.close": "a part of verbs that end a hold, which tell of it",
     "notices.rejected": "an e-mail about what a verb told",
+    "places.end_candidate": "a part of verbs that put something live; it tells of the candidate",
     "places.publish": "writes the event of a verb",
     "places.tell": "writes the event of a verb",
     "releases.settle": "a part of release, approve and activate, which tell of it",

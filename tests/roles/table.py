@@ -127,6 +127,14 @@ RELEASES = (
         act=lambda on, place, by: going_back.roll_back_bundle(
             place.service, place.environment, on.bundle_version - 1, by=by, reason="because"
         ),
+        rest=lambda on, place, who: who.api.post(
+            f"/services/{place.service.slug}/rollback/",
+            {"environment": place.environment.slug, "version": on.bundle_version - 1, **WHY},
+        ),
+        admin=lambda on, place, who: who.client.post(
+            reverse("admin:policies_service_bundles", args=[place.service.pk]),
+            {"environment": place.environment.slug, "version": on.bundle_version - 1, **WHY},
+        ),
         command=lambda on, place: (
             "rollback_bundle", place.service.slug, place.environment.slug, str(on.bundle_version - 1),
         ),
@@ -300,6 +308,7 @@ WITHIN_OTHERS = {
     "holds.put": "a beat of rolling back",
     "holds.close": "a beat of releasing and lifting",
     "places.publish": "a beat of releases",
+    "places.end_candidate": "a beat of releasing and rolling back",
     "places.tell": "a beat of releases",
     "releases.settle": "a beat of releases",
     "releases.void_others": "a beat of releases",
