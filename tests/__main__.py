@@ -1,7 +1,8 @@
 """`python -m tests [--slow] [PYTEST ARGUMENTS]`: everything that the tests need, then the tests, as `make test` does.
 
-All of them run on SQLite; those that touch the database run a second time on PostgreSQL. What cannot be had on this
-machine is said at the end, with the reason; the tests that need it are skipped and say so too.
+All of them run on SQLite; those that touch the database run a second time on PostgreSQL, where the cases that are
+marked portable wait for `--slow`. What cannot be had on this machine is said at the end, with the reason; the tests
+that need it are skipped and say so too.
 """
 
 import os
@@ -20,18 +21,20 @@ def main(arguments: list[str]) -> int:
     chosen = [word for word in arguments if word != "--slow"]
     slow = len(chosen) < len(arguments)
     pytest = [sys.executable, "-m", "pytest", "-n", "auto", "--dist", "loadfile"]
-    pytest += ["-m", "slow" if slow else "not slow", *chosen]
+    on_sqlite = ["-m", "slow"] if slow else ["-m", "not slow"]
+    on_postgres = ["-m", "slow or portable"] if slow else ["-m", "not slow", "--first-cases"]
     not_run = without_browser() + without_real_log()
     with ExitStack() as running:
         postgres = start(running, "PostgreSQL", servers.postgres, not_run)
         redis = start(running, "Redis", servers.redis_server, not_run)
         env = {**os.environ, "TEST_POSTGRES_URL": postgres, "TEST_REDIS_URL": redis}
         print("== on SQLite: all tests", flush=True)
-        codes = [subprocess.run(pytest, env=env, check=False).returncode]
+        codes = [subprocess.run([*pytest, *on_sqlite, *chosen], env=env, check=False).returncode]
         if postgres:
             print("== on PostgreSQL: the tests that touch the database", flush=True)
             env["TEST_DATABASE_URL"] = postgres
-            codes.append(subprocess.run([*pytest, "--database-only"], env=env, check=False).returncode)
+            command = [*pytest, "--database-only", *on_postgres, *chosen]
+            codes.append(subprocess.run(command, env=env, check=False).returncode)
     for line in not_run:
         print(f"NOT RUN: {line}")
     may_be_none = slow or bool(chosen)

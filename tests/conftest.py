@@ -23,13 +23,23 @@ DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "liv
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--database-only", action="store_true", help="only tests that touch Django's database")
+    parser.addoption("--first-cases", action="store_true", help="of tests marked portable only the first case")
 
 
+@pytest.hookimpl(trylast=True)  # after `-m`: the first case is one that runs
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--database-only"):
-        others = [item for item in items if not touches_database(item)]
-        items[:] = [item for item in items if touches_database(item)]
-        config.hook.pytest_deselected(items=others)
+        deselect(config, items, [touches_database(item) for item in items])
+    if config.getoption("--first-cases"):
+        tests = [item.nodeid.partition("[")[0] if item.get_closest_marker("portable") else item for item in items]
+        firsts = {test: number for number, test in reversed(list(enumerate(tests)))}
+        deselect(config, items, [firsts[test] == number for number, test in enumerate(tests)])
+
+
+def deselect(config: pytest.Config, items: list[pytest.Item], wanted: list[bool]) -> None:
+    """Leave out those that are not wanted, and count them as deselected."""
+    config.hook.pytest_deselected(items=[item for item, is_wanted in zip(items, wanted, strict=True) if not is_wanted])
+    items[:] = [item for item, is_wanted in zip(items, wanted, strict=True) if is_wanted]
 
 
 def touches_database(item: pytest.Item) -> bool:

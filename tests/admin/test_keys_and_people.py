@@ -110,6 +110,7 @@ def test_a_switch_is_previewed_set_and_cleared(admin, catalogue):
     assert "was cleared by alice already" in admin.post(clear, {"reason": "Again."}).content.decode()
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("typed", "field"),
     [

@@ -52,6 +52,7 @@ def test_one_caller_is_unblocked_from_the_policys_page(admin, catalogue, policy)
     assert (event.verb, event.actor, event.door) == ("override.set", "alice", "admin")
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("typed", "told"),
     [

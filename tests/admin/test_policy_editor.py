@@ -129,6 +129,7 @@ def test_every_fault_stands_at_its_field_and_everything_typed_is_kept(alice):
     assert not Policy.objects.exists()
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize("limit", ["0", "-1", "1000000000000000", "10.5", "ten"])
 def test_a_limit_that_cannot_be_is_refused_at_the_field(alice, limit):
     answer = send(alice, ADD, **{**COMPLETE, "rules_0_limit": limit})

@@ -245,6 +245,7 @@ def test_switches_are_set_and_cleared_on_the_page(alice, policy, catalogue):
     assert switch.cleared_by == "alice"
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("typed", "message"),
     [

@@ -39,6 +39,7 @@ def door(place: str, alice: Api, service: Api) -> Api:
     return service if place == "/telemetry" else alice
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize("raw", NOT_JSON, ids=lambda raw: repr(raw[:30]))
 def test_what_is_not_json_is_400(catalogue: Catalogue, alice: Api, service: Api, raw: bytes) -> None:
     events = AuditEvent.objects.count()
@@ -49,6 +50,7 @@ def test_what_is_not_json_is_400(catalogue: Catalogue, alice: Api, service: Api,
     assert AuditEvent.objects.count() == events
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize("raw", NO_OBJECT)
 def test_what_is_no_object_is_400(catalogue: Catalogue, alice: Api, service: Api, raw: bytes) -> None:
     for place in PLACES:
@@ -57,6 +59,7 @@ def test_what_is_no_object_is_400(catalogue: Catalogue, alice: Api, service: Api
         assert "JSON object" in answer.json()["detail"]
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data", ""]
 )
@@ -213,6 +216,7 @@ CONTENT = [
 ]
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(("changes", "path"), CONTENT, ids=lambda value: str(value)[:70])
 def test_content_that_cannot_be_is_refused_by_path(
     catalogue: Catalogue, alice: Api, changes: dict[str, Any], path: str

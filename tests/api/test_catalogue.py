@@ -138,6 +138,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("room", "body", "fields"), FAULTS, ids=lambda value: str(sorted(value) if isinstance(value, set) else value)[:60]
 )

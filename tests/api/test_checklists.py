@@ -49,6 +49,7 @@ def test_a_template_is_made_read_changed_and_put_away(alice: Api) -> None:
     ]
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("changes", "path"),
     [
@@ -120,6 +121,7 @@ def test_a_report_is_kept_and_says_what_it_ticked(checker: Api, release: Release
     assert event.actor.startswith("key:") and f'"request_id":"{again.headers["X-Request-ID"]}"' in event.event
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("changes", "path"),
     [

@@ -71,6 +71,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(("changes", "field"), FAULTS, ids=str)
 def test_a_fault_is_named_by_field(catalogue: Catalogue, alice: Api, changes: dict[str, Any], field: str) -> None:
     answer = alice.post("/switches/", {"effect": "block", "reason": "stop", **changes})

@@ -122,6 +122,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(("changes", "path"), FAULTS, ids=lambda value: str(value)[:50])
 def test_a_report_with_a_fault_is_refused_by_field_and_changes_nothing(
     service: Api, changes: dict[str, Any], path: str

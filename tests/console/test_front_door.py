@@ -51,6 +51,7 @@ def has_security_headers(response):
     )
 
 
+@pytest.mark.portable
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("address", "status"),

@@ -165,6 +165,7 @@ def test_a_missing_field_says_where_it_would_stand(catalogue: Catalogue) -> None
     assert file(told).decode().splitlines()[line - 1].strip() == "baseline:"
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("changes", "path", "words"),
     [
@@ -192,6 +193,7 @@ def test_every_fault_of_an_entry_is_told_at_its_field(
     assert list(errors) == [f"policies.0.{path}"] and words in errors[f"policies.0.{path}"][0]
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("text", "path", "words"),
     [

@@ -68,6 +68,7 @@ def test_a_template_is_made_changed_and_archived_like_the_rest_of_the_catalogue(
     assert audit.verify().fault is None
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("items", "path"),
     [
@@ -167,6 +168,7 @@ def test_a_tick_says_who_when_and_how_one_can_tell(release: Release) -> None:
     assert audit.verify().fault is None
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize("evidence", ["", "  ", "x" * 2001, "half \ud800", None])
 def test_a_tick_without_evidence_is_refused(release: Release, evidence: Any) -> None:
     with pytest.raises(Invalid) as refused:
@@ -294,6 +296,7 @@ def test_a_report_for_one_release_ticks_that_alone(release: Release, key: Servic
     assert list(refused.value.errors) == ["release"]
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("changes", "path"),
     [

@@ -158,6 +158,7 @@ KEYS = [
 ]
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(("given", "wanted"), KEYS, ids=lambda value: str(value)[:60].encode("ascii", "replace"))
 def test_a_key_has_one_spelling_or_is_refused(given: Any, wanted: dict[str, str] | None) -> None:
     if wanted is not None:
@@ -197,6 +198,7 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(("given", "field", "message"), FAULTS)
 def test_a_fault_is_named_by_field(catalogue: Catalogue, given: dict[str, Any], field: str, message: str) -> None:
     policy = make_policy(rules=[rate_limit(), MONTHLY, GUARD, rate_limit(name="dear", cost=3, limit=9)])

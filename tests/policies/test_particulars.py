@@ -40,6 +40,7 @@ def test_the_difference_tells_of_them(catalogue: Catalogue) -> None:
     assert ("-", "to be reviewed: never") in told and ("+", "to be reviewed: every 30 days") in told
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("given", "paths"),
     [

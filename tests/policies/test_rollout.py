@@ -158,6 +158,7 @@ def test_only_callers_within_the_rollout_are_denied_and_a_larger_one_adds_to_the
     assert denied(0) == set() < tenth < fifth < denied(100) == set(users)
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize("rollout", [-1, 101, True, "50", None, 12.5])
 def test_a_share_that_cannot_be_is_refused_with_all_other_faults(catalogue: Catalogue, rollout: Any) -> None:
     policy = make_policy()

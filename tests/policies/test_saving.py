@@ -84,11 +84,13 @@ def test_a_blank_reason_is_refused(catalogue: Catalogue, reason: str) -> None:
     assert "reason" in refused(reason=reason)
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize("field", ["name", "service", "owner", "rules", "baseline", "expected_result", "rollback_note"])
 def test_every_field_is_required(catalogue: Catalogue, field: str) -> None:
     assert field in refused(**{field: None})
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("block", "field"),
     [*(("baseline", field) for field in BASELINE), *(("expected_result", field) for field in EXPECTED_RESULT)],
@@ -99,6 +101,7 @@ def test_every_field_of_a_block_is_required(catalogue: Catalogue, block: str, fi
     assert list(refused(**{block: values})) == [f"{block}.{field}"]
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize("limit", [0, -1, 10**15, 10**9 + 1, True, 1.5, "10", None])
 def test_a_limit_out_of_bounds_is_refused_at_its_field(catalogue: Catalogue, limit: Any) -> None:
     assert list(refused(rules=[rate_limit(limit=limit)])) == ["rules.0.limit"]
@@ -109,6 +112,7 @@ def test_a_limit_of_zero_points_to_the_block_switch(catalogue: Catalogue) -> Non
     assert "block switch" in message
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     "changes",
     [
@@ -132,6 +136,7 @@ def test_what_a_rule_cannot_say_is_refused_naming_the_field(catalogue: Catalogue
     assert any(path.startswith(f"rules.0.{field}") for path in refused(rules=[rate_limit(**changes)]))
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     "route", ["", "reports", "https://example.com/a", "/a?b=1", "/a b", "/a/{x", "/{p*}/more", "/a#b", "//a"]
 )
