@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from django.db.models import Q
+from django.db.models import Max, Q
 
 from policies.lifecycle import places
 from policies.lifecycle.actor import Actor
@@ -50,16 +50,16 @@ def carried(revision: Revision, environment: Environment, requester: str) -> lis
     number = live.revision.number if live is not None and live.revision is not None else 0
     if number > revision.number:
         return [number]
-    latest: dict[int, str] = {}
     history = Release.objects.filter(policy=policy, environment=environment, role=Role.ENFORCED)
-    past = history.exclude(Q(state__in=NEVER_LIVE) | Q(revision=None)).order_by("bundle_version")
-    for earlier, state in past.values_list("revision__number", "state"):
-        latest[earlier] = state
+    past = history.exclude(Q(state__in=NEVER_LIVE) | Q(revision=None))
+    if not past.exists():
+        return []
+    of_each = past.filter(revision__number__gt=number, revision__number__lt=revision.number).values("revision")
+    newest = of_each.annotate(newest=Max("bundle_version")).values("newest")
+    latest = dict(past.filter(bundle_version__in=newest).values_list("revision__number", "state"))
     between = policy.revisions.filter(number__gt=number, number__lt=revision.number)
     unseen = {n for n, author in between.values_list("number", "author") if author != requester and n not in latest}
-    if not latest:
-        unseen = set()
-    back = {n for n, state in latest.items() if state == ReleaseState.ROLLED_BACK and number < n < revision.number}
+    back = {n for n, state in latest.items() if state == ReleaseState.ROLLED_BACK}
     return sorted(unseen | back)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from policies.lifecycle import gates, holds, locks, notices, places
@@ -245,9 +245,9 @@ def differences(service: Service, environment: Environment, version: int) -> Ite
     ever = Release.objects.filter(
         Q(policy__service=service), environment=environment, role=Role.ENFORCED, bundle_version__gt=0
     ).select_related(*places.SHOWN)
-    then: dict[int, Release] = {}
-    for release in ever.filter(bundle_version__lte=version).order_by("bundle_version"):
-        then[release.policy_id] = release
+    of_each = ever.filter(bundle_version__lte=version).order_by().values("policy")
+    newest = of_each.annotate(newest=Max("bundle_version")).values("newest")
+    then = {release.policy_id: release for release in ever.filter(bundle_version__in=newest)}
     for live in list(ever.filter(state=ReleaseState.LIVE).exclude(revision=None).order_by("policy_id")):
         was = then.get(live.policy_id)
         if was is not None and was.revision_id is None:
