@@ -48,6 +48,8 @@ def _words(event: AuditEvent, before: dict[str, Any], after: dict[str, Any]) -> 
     mode = _how(after)
     anew = ", all counters anew" if after.get("on_change") == OnChange.RESET else ""
     back = f"back to r{revision}, {mode}" if revision else "no longer live"
+    if after.get("role") == "candidate" and not revision:
+        back = "no candidate any longer"
     caller = " and ".join(f"{part} {value}" for part, value in (after or before).get("key", {}).items())
     words = {
         "policy.create": "created, r1",
@@ -67,6 +69,9 @@ def _words(event: AuditEvent, before: dict[str, Any], after: dict[str, Any]) -> 
         "release.halt": f"rollout of r{revision} halted {where}",
         "release.resume": f"rollout of r{revision} goes on {where}",
         "release.expire": f"r{before.get('revision')} ended {where}: {back}",
+        "release.end": f"r{before.get('revision')} {_how(before)} ended {where}",
+        "checklist.tick": f"checklist item done {where}",
+        "checklist.untick": f"checklist item opened again {where}",
         "release.note": f"final note confirmed {where}",
         "hold.lift": f"hold lifted {where}",
         "release.rollback": f"r{before.get('revision')} rolled back {where}: {back}",
