@@ -25,6 +25,7 @@ MORE = (
     "/admin/password_change/",
     "/admin/policies/team/?state=all",
     "/admin/policies/auditevent/?q=nothing-like-this",
+    "/admin/policies/policy/1/",
     "/admin/policies/policy/3/",
     "/admin/policies/policy/3/change/",
     "/admin/policies/policy/3/release/",
