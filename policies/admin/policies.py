@@ -107,7 +107,7 @@ class PolicyAdmin(OnlyOffered):
         head = newest(policy)
         at = head.created_at
         when = format_html('<time datetime="{}">{}</time>', at.isoformat(), f"{at:%d %b %Y, %H:%M}")
-        return format_html("r{}, {} by {}", head.number, when, head.author)
+        return format_html("{} r{} by {}", when, head.number, head.author)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Policy]:
         live = Release.objects.filter(state=ReleaseState.LIVE, role=Role.ENFORCED, revision__isnull=False)

@@ -6,12 +6,11 @@ A draft has the fields of a policy in REST but the reason. Every fault is report
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import Q, QuerySet
 
 from policies.lifecycle import examples as policy_examples
 from policies.lifecycle import particulars
@@ -19,7 +18,7 @@ from policies.lifecycle.particulars import Particulars
 from policies.lifecycle.refusals import Invalid
 from policies.lifecycle.spans import longer_but_tighter
 from policies.lifecycle.texts import UNSTORABLE, storable
-from policies.models import Endpoint, PolicyScope, Revision, Service, Team
+from policies.models import PolicyScope, Revision, Service, Team
 from policies.models.catalog import endpoint_name_format, slug_format
 from policy_client import match
 from policy_client.bundle import Endpoint as WireEndpoint
@@ -49,16 +48,8 @@ EXPECTED_RESULT = {
     "text": "expected_text",
 }
 FIELDS = (
-    "name",
-    "service",
-    "scope",
-    "owner",
-    "endpoints",
-    "rules",
-    "examples",
-    "baseline",
-    "expected_result",
-    "rollback_note",
+    *("name", "service", "scope", "owner", "endpoints", "rules", "examples"),
+    *("baseline", "expected_result", "rollback_note"),
     *particulars.DEFAULTS,
 )
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -402,21 +393,3 @@ def _typed(key: str, value: Any, path: str, faults: Faults) -> Any:
             return None
         return value.strip()
     return value
-
-
-def alike(rows: QuerySet[Endpoint], endpoints: Iterable[WireEndpoint]) -> QuerySet[Endpoint]:
-    """Those rows that could be one of the endpoints, or have the name of one: few, however many a service has."""
-    named = list(endpoints)
-    routes = {match.canonical(endpoint.route) for endpoint in named}
-    return rows.filter(Q(canonical_route__in=routes) | Q(name__in={e.name for e in named if e.name}))
-
-
-def taken_by(endpoint: WireEndpoint, rows: list[Endpoint]) -> Endpoint | None:
-    """The row among `rows` that is the same endpoint, if there is one."""
-    canonical = match.canonical(endpoint.route)
-    for row in rows:
-        if row.canonical_route != canonical:
-            continue
-        if match.clash(endpoint, WireEndpoint(name=row.name, methods=tuple(row.methods), route=row.route)):
-            return row
-    return None

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from policies.lifecycle import audit, content, locks
+from policies.lifecycle import audit, content, endpoint_rows, locks
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.content import Content
 from policies.lifecycle.refusals import Invalid, Refusal, Stale
@@ -151,12 +151,12 @@ def _bind_endpoints(policy: Policy, new: Content) -> None:
     if policy.service is None:
         return
     usable = Endpoint.objects.filter(Q(policy=None) | Q(policy=policy), service=policy.service)
-    free = list(content.alike(usable, new.endpoints))
+    free = list(endpoint_rows.alike(usable, new.endpoints))
     # Names are given up before they are given out: an endpoint may take the one of another.
     usable.filter(name__in=[endpoint.name for endpoint in new.endpoints if endpoint.name]).update(name="")
     kept: set[int] = set()
     for endpoint in new.endpoints:
-        row = content.taken_by(endpoint, [row for row in free if row.pk not in kept])
+        row = endpoint_rows.taken_by(endpoint, [row for row in free if row.pk not in kept])
         row = row or Endpoint(service=policy.service)
         row.policy, row.name, row.methods = policy, endpoint.name, list(endpoint.methods)
         row.route, row.canonical_route = endpoint.route, match.canonical(endpoint.route)
@@ -203,11 +203,11 @@ def _refuse_taken_endpoints(new: Content, policy: Policy | None) -> None:
     if not new.endpoints:
         return
     others = Endpoint.objects.filter(service=new.service).exclude(policy=None).exclude(policy=policy)
-    rows = list(content.alike(others.select_related("policy"), new.endpoints))
+    rows = list(endpoint_rows.alike(others.select_related("policy"), new.endpoints))
     errors: dict[str, list[str]] = {}
     names = {row.name: row for row in rows if row.name}
     for index, endpoint in enumerate(new.endpoints):
-        row = content.taken_by(endpoint, rows)
+        row = endpoint_rows.taken_by(endpoint, rows)
         if row is not None and row.policy is not None:
             errors[f"endpoints.{index}.route"] = [f"Belongs to {row.policy}; an endpoint is in at most one policy."]
         named = names.get(endpoint.name)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from policies.lifecycle import content
+from policies.lifecycle import endpoint_rows
 from policies.lifecycle.batches import batched
 from policies.lifecycle.content import Faults
 from policies.lifecycle.importing.changes import Change
@@ -108,7 +108,7 @@ def _check_against_others(service: int, claims: list[_Claim], moving: set[int], 
     others = Endpoint.objects.filter(service=service).exclude(policy=None).select_related("policy")
     rows = [
         row
-        for row in content.alike(others, [claim.endpoint for claim in claims])
+        for row in endpoint_rows.alike(others, [claim.endpoint for claim in claims])
         if row.policy_id is not None and row.policy_id not in moving
     ]
     by_route: defaultdict[str, list[Endpoint]] = defaultdict(list)
@@ -116,7 +116,7 @@ def _check_against_others(service: int, claims: list[_Claim], moving: set[int], 
         by_route[row.canonical_route].append(row)
     names = {row.name: row for row in rows if row.name}
     for claim in claims:
-        taken = content.taken_by(claim.endpoint, by_route[match.canonical(claim.endpoint.route)])
+        taken = endpoint_rows.taken_by(claim.endpoint, by_route[match.canonical(claim.endpoint.route)])
         if taken is not None:
             faults.add(f"{claim.path}.route", f"Belongs to {taken.policy}; an endpoint is in at most one policy.")
         named = names.get(claim.endpoint.name)
