@@ -85,6 +85,7 @@ MOST = [
 ]
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize("rule", MOST, ids=lambda rule: "-".join(map(str, list(rule.values())[3:])))
 def test_when_a_reset_ends_by_itself_the_old_count_is_forgotten(
     catalogue: Catalogue, reports: Running, rule: dict[str, Any]

@@ -96,9 +96,11 @@ def deviations(places: list[Place], people: list[Person], has: Callable[[Row], A
                         yield f"{row.verb} ({row.where}), {place.title}, {who.name}: {said}, acted {acted}"
 
 
-@pytest.mark.parametrize("part", [SHORT, pytest.param(REST_OF_CAST, marks=pytest.mark.slow)])
-def test_the_verbs_themselves(places: list[Place], people: list[Person], part: slice) -> None:
-    people = people[part]
+@pytest.mark.portable
+@pytest.mark.parametrize("where", range(3), ids=["own", "other environment", "other service"])
+@pytest.mark.parametrize("part", [SHORT, pytest.param(REST_OF_CAST, marks=pytest.mark.slow)], ids=["short", "rest"])
+def test_the_verbs_themselves(places: list[Place], people: list[Person], part: slice, where: int) -> None:
+    people, places = people[part], [places[where]]
 
     def knock(row: Row, on: Any, place: Place, who: Person) -> str:
         try:
