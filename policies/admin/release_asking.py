@@ -154,6 +154,8 @@ def release(request: HttpRequest, site: AdminSite, policy: Policy) -> HttpRespon
         if by.may("add_release", service=policy.service, environment=row)
     ]
     form = _form(request, environments)
+    if policy.service_id is None:
+        _ask_for_services(form)
     status = 200
     carried: list[Revision] = []
     if request.method == "POST":
@@ -289,6 +291,13 @@ def _form(request: HttpRequest, environments: list[Environment]) -> TypedForm:
     templates = ChecklistTemplate.objects.filter(archived_at=None).order_by("name")
     _offer(form, "checklist", [("", "none"), *((row.slug, row.name) for row in templates)])
     return form
+
+
+def _ask_for_services(form: TypedForm) -> None:
+    """The share of the organisation's default is one of services, which inside of it concerns all callers."""
+    rollout: Any = form.fields["rollout"]
+    rollout.unit = "% of services"
+    rollout.help_text = "Always the same services: 20 after 10 adds to the first 10. All others keep what is live now."
 
 
 def _offer(form: TypedForm, field: str, choices: list[tuple[str, str]]) -> None:

@@ -137,3 +137,11 @@ def test_the_handbook_is_for_those_who_may_know_of_the_service(client, catalogue
     client.force_login(bob)
     assert client.get(f"/admin/policies/service/{catalogue.shop.pk}/handbook/").status_code == 200
     assert client.get(f"/admin/policies/service/{catalogue.reports.pk}/handbook/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("policy", "share"), [(shared_default, "% of services"), (factories.make_policy, "% of callers")]
+)
+def test_the_form_says_of_whom_a_rollout_is_the_share(admin, catalogue, policy, share):
+    page = admin.get(f"/admin/policies/policy/{policy().pk}/release/").content.decode()
+    assert f'<span class="unit">{share}</span>' in page
