@@ -134,6 +134,9 @@ def earlier_releases(live: Release, now: datetime) -> QuerySet[Release]:
     Nor one that says what was rolled back after it: the same revision in the same mode, whichever release it was.
     """
     place = Release.objects.filter(policy=live.policy, environment=live.environment, role=live.role)
+    if live.role == Role.CANDIDATE:  # one from before what is enforced now was judged, or is what is enforced
+        enforced = places.live_release(live.policy, live.environment)
+        place = place.filter(bundle_version__gt=enforced.bundle_version if enforced else 0)
     undone = place.filter(
         state=ReleaseState.ROLLED_BACK,
         revision=OuterRef("revision"),

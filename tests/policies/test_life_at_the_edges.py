@@ -283,3 +283,18 @@ def test_a_forged_approval_of_one_s_own_counts_nothing(guarded: Environment, ali
     Approval.objects.create(release=asked, person=person, verdict="approve", terms=asked.terms, at=NOW)
     with pytest.raises(DatabaseError), transaction.atomic():
         Release.objects.filter(pk=asked.pk).update(state="live", released_by="alice", released_at=NOW)
+
+
+def test_a_candidate_goes_back_to_one_beside_the_same_enforced_revision_alone(catalogue: Catalogue) -> None:
+    policy = make_policy()
+    ask(policy, catalogue.production)
+    how: dict[str, Any] = {"mode": "shadow", "role": "candidate"}
+    tried = [ask(change(policy, rules=[rate_limit(limit=limit)]), catalogue.production, **how) for limit in (6, 7)]
+    back = going_back.roll_back(tried[1], by=SYSTEM, reason="too tight", now=NOW)
+    assert live_number(policy, catalogue.production, "candidate") == 2
+    promotion.enforce_candidate(back, by=SYSTEM, reason="nobody would notice", now=NOW)
+    third = ask(change(policy, rules=[rate_limit(limit=8)]), catalogue.production, **how)
+    assert going_back.fallback(third, NOW).target is None
+    going_back.roll_back(third, by=SYSTEM, reason="not needed", now=NOW)
+    assert live_number(policy, catalogue.production, "candidate") is None
+    assert live_number(policy, catalogue.production) == 2
