@@ -223,7 +223,7 @@ def check_told(before: State, after: State) -> None:
         told.add(event["object"])
         document = json.loads(event["event"])
         if document["before"] and event["object"].startswith("release:"):
-            told.add(f"release:{document['before']['id']}")
+            told.add(f"release:{document['before'].get('id')}")
     for old, new in differences(before.releases, after.releases):
         if old is None or changed(old, new) - {"basis"}:
             assert f"release:{new['id']}" in told, f"nothing tells of {new['id']}"

@@ -387,10 +387,10 @@ HOW: dict[str, Any] = {
 
 def test_no_sequence_reaches_what_must_not_be(machine: type[Life]) -> None:
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=6, stateful_step_count=25, derandomize=True, **HOW)
+        machine, settings=settings(max_examples=5, stateful_step_count=20, derandomize=True, **HOW)
     )
 
 
 @pytest.mark.slow
 def test_no_long_sequence_reaches_what_must_not_be(machine: type[Life]) -> None:
-    run_state_machine_as_test(machine, settings=settings(max_examples=400, stateful_step_count=50, **HOW))
+    run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=40, **HOW))
