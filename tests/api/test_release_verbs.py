@@ -102,6 +102,7 @@ def test_a_rollback_sets_a_hold_that_is_lifted_with_a_reason(policy: Policy, ali
     assert alice.get("/holds/?open=true").json()["results"] == []
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize("operation", sorted(name for name in SITUATIONS if name.startswith("release.")))
 def test_what_a_stranger_may_not_know_of_is_not_there(operation: str, catalogue: Catalogue, charlie: Api) -> None:
     verb = operation.partition(".")[2].replace("_", "-")

@@ -287,6 +287,7 @@ def test_what_is_no_verb_exists() -> None:
     assert set(NO_VERBS) <= {name for name, _ in functions()}
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize("name", VERBS)
 def test_a_verb_tells_of_itself_and_a_refused_one_does_not(catalogue: Catalogue, name: str) -> None:
     scene = Scene(catalogue)

@@ -51,6 +51,7 @@ def test_nothing_that_was_put_away_is_granted_and_no_role_that_is_none(catalogue
         grants.give(bob, "editor", service=catalogue.shop, by=SYSTEM, reason="x")
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("has", "asked", "may"),
     [

@@ -103,8 +103,8 @@ def all_or_nothing(told: dict[str, Any], code: int) -> int:
 
 
 def test_a_release_whose_process_is_killed_happened_whole_or_not_at_all(on_postgres: Dying) -> None:
-    assert all_or_nothing(on_postgres.ask(verb="release", how="process", every=6), KILLED) >= 4
-    assert all_or_nothing(on_postgres.ask(verb="release", how="backend", every=16), MET_AN_ERROR) >= 2
+    assert all_or_nothing(on_postgres.ask(verb="release", how="process", every=12), KILLED) >= 4
+    assert all_or_nothing(on_postgres.ask(verb="release", how="backend", every=40), MET_AN_ERROR) >= 2
 
 
 @pytest.mark.slow

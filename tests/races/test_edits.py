@@ -80,7 +80,7 @@ def edit_at_once(pairs: int) -> None:
 
 
 def test_of_each_pair_of_edits_one_wins_and_the_other_is_told() -> None:
-    edit_at_once(20)
+    edit_at_once(12)
 
 
 @pytest.mark.slow
