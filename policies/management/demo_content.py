@@ -13,7 +13,7 @@ SERVICES: list[dict[str, Any]] = [
 ]
 ENVIRONMENTS: list[dict[str, Any]] = [
     {"slug": "production", "name": "Production", "approvals_required": 0},
-    {"slug": "staging", "name": "Staging", "approvals_required": 0},
+    {"slug": "staging", "name": "Staging", "approvals_required": 0, "promotes_to": "production"},
 ]
 
 ENDPOINTS: list[dict[str, Any]] = [
@@ -41,6 +41,24 @@ def _denied(request: dict[str, Any], rule: str, status: int, calls: int = 1) -> 
 
 
 _EXPORT = {"method": "POST", "path": "/reports/7/export", "headers": {}, "user": "ada"}
+
+
+def _searches(limit: int) -> dict[str, Any]:
+    """The rules of the shop's search, and the examples that hold for them."""
+    mug = _get("/shop/search?q=mug")
+    counted = {"kind": "rate_limit", "name": "per-address", "key": ["ip"], "limit": limit, "window": 60}
+    return {
+        "rules": [
+            {"kind": "request_guard", "name": "plain-searches", "methods": ["GET"], "max_body": 1024},
+            {**counted, "algorithm": "fixed_window"},
+        ],
+        "examples": [
+            _allowed(mug, limit),
+            _denied(mug, "per-address", 429, limit + 1),
+            _denied(_get("/shop/search", headers={"Content-Length": "2048"}), "plain-searches", 413),
+        ],
+    }
+
 
 POLICIES: dict[str, dict[str, Any]] = {
     "report-export": {
@@ -75,22 +93,7 @@ POLICIES: dict[str, dict[str, Any]] = {
         "scope": "endpoint",
         "owner": "team-shop",
         "endpoints": [{"name": "shop.search", "methods": ["GET"], "route": "/shop/search"}],
-        "rules": [
-            {"kind": "request_guard", "name": "plain-searches", "methods": ["GET"], "max_body": 1024},
-            {
-                "kind": "rate_limit",
-                "name": "per-address",
-                "key": ["ip"],
-                "limit": 20,
-                "window": 60,
-                "algorithm": "fixed_window",
-            },
-        ],
-        "examples": [
-            _allowed(_get("/shop/search?q=mug"), 20),
-            _denied(_get("/shop/search?q=mug"), "per-address", 429, 21),
-            _denied(_get("/shop/search", headers={"Content-Length": "2048"}), "plain-searches", 413),
-        ],
+        **_searches(20),
         "baseline": {
             "route": "GET /shop/search, the search box on every page",
             "expected_input": "A word of 3 to 20 letters; a person searches twice a minute at most.",
@@ -140,13 +143,49 @@ POLICIES: dict[str, dict[str, Any]] = {
         },
         "rollback_note": "Run “manage.py rollback POL-0003 production”; nothing else depends on it.",
     },
+    "every-service": {
+        "service": None,
+        "scope": "organisation",
+        "owner": "platform",
+        "labels": ["hardening"],
+        "endpoints": [],
+        "rules": [
+            {"kind": "request_guard", "name": "largest-body", "max_body": 10_485_760, "mandatory": True},
+            {"kind": "deadline", "name": "half-a-minute", "seconds": 30},
+        ],
+        "examples": [
+            _allowed(_get("/")),
+            _denied(_get("/", headers={"Content-Length": "20000000"}), "largest-body", 413),
+        ],
+        "baseline": {
+            "route": "Every route of every service",
+            "expected_input": "Bodies of a few kilobytes; the largest upload that anybody knows of has 4 MiB.",
+            "slow_part": "None in particular: one body of a gigabyte fills the memory of a worker.",
+            "noticed_at": "Workers that are killed, and with them the calls of everybody else.",
+        },
+        "expected_result": {
+            "metric": "error_rate",
+            "direction": "below",
+            "threshold": 0.01,
+            "relative": False,
+            "window": _DAY,
+            "min_samples": 1000,
+            "text": "No worker is killed for its memory any more.",
+        },
+        "rollback_note": "Run “manage.py rollback POL-0004 production”; each service keeps what is its own.",
+    },
 }
 
 HISTORY: dict[str, dict[str, Any]] = {
     "report-export": {
         "reason": "Exports stall the database at month end, OPS-790.",
         "acts": [
-            {"environment": "production", "mode": "shadow", "reason": "See first whom a limit would hit."},
+            {
+                "environment": "production",
+                "mode": "shadow",
+                "reason": "See first whom a limit would hit.",
+                "note": "Two scripts would have been denied, and no person. Nothing was denied.",
+            },
             {"changes": {"rules": [_per_user(6)]}, "reason": "Twelve a minute still stall it; honest users need two."},
             {"environment": "staging", "mode": "enforce", "reason": "Try the tighter limit on staging."},
             {"environment": "production", "mode": "enforce", "reason": "Shadow showed two scripts and no person."},
@@ -154,10 +193,36 @@ HISTORY: dict[str, dict[str, Any]] = {
     },
     "shop-search": {
         "reason": "Crawlers search all day and the checkout waits, OPS-801.",
-        "acts": [{"environment": "production", "mode": "enforce", "reason": "Agreed with the shop team."}],
+        "acts": [
+            {
+                "environment": "production",
+                "mode": "enforce",
+                "reason": "Agreed with the shop team.",
+                "note": "Crawlers are denied; the checkout answers as fast as at night.",
+            },
+            {"changes": _searches(12), "reason": "Would twelve do? People search twice a minute."},
+            {
+                "environment": "production",
+                "mode": "shadow",
+                "role": "candidate",
+                "reason": "Try twelve beside the twenty that are enforced, and look whom it would deny.",
+            },
+        ],
     },
     "reports-default": {
         "reason": "One careful limit for everything that has none of its own.",
-        "acts": [{"environment": "production", "mode": "shadow", "reason": "Watch it for a week before it denies."}],
+        "acts": [
+            {"environment": "production", "mode": "shadow", "reason": "Watch it for a week before it denies."},
+            {
+                "environment": "production",
+                "mode": "enforce",
+                "checklist": "safe-change",
+                "reason": "The week was quiet; once the checklist is done, it may deny.",
+            },
+        ],
+    },
+    "every-service": {
+        "reason": "A worker was killed by one upload, OPS-655.",
+        "acts": [{"environment": "production", "mode": "shadow", "reason": "Count first what it would turn away."}],
     },
 }

@@ -4,12 +4,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from policies.lifecycle import catalog, policies, releases
+from policies.lifecycle import catalog, final_notes, policies, releases
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.policies import newest
 from policies.management.demo_content import ENDPOINTS, ENVIRONMENTS, HISTORY, POLICIES, SERVICES, TEAMS
 from policies.management.doors import refusals_told
-from policies.models import Endpoint, Environment, Policy, Service, Team
+from policies.models import ChecklistTemplate, Endpoint, Environment, Policy, PolicyScope, Service, Team
 
 
 class Command(BaseCommand):
@@ -23,11 +23,12 @@ class Command(BaseCommand):
             for values in SERVICES:
                 self._once(Service, {**values, "team": Team.objects.get(slug=values["team"])}, by)
             for values in ENVIRONMENTS:
-                self._once(Environment, values, by)
+                following = Environment.objects.filter(slug=values.get("promotes_to")).first()
+                self._once(Environment, {**values, "promotes_to": following}, by)
             for endpoint in ENDPOINTS:
                 self._declare(endpoint, by)
             for name, draft in POLICIES.items():
-                if not Policy.objects.filter(service__slug=draft["service"], name=name).exists():
+                if not self._is_there(name, draft):
                     self._story({"name": name, **draft}, by)
         self.stdout.write("The demo data is in place.")
 
@@ -40,6 +41,13 @@ class Command(BaseCommand):
         if not Endpoint.objects.filter(service=service, name=endpoint["name"]).exists():
             values = {field: endpoint[field] for field in ("name", "methods", "route")}
             catalog.create_endpoint(service, values, by=by)
+
+    def _is_there(self, name: str, draft: dict[str, Any]) -> bool:
+        """Of defaults there is one at most; whoever wrote their own in the demo keeps it."""
+        of_service = Policy.objects.filter(service__slug=draft["service"])
+        if draft["scope"] == PolicyScope.ENDPOINT:
+            return of_service.filter(name=name).exists()
+        return of_service.filter(scope=draft["scope"]).exists()
 
     def _story(self, draft: dict[str, Any], by: Actor) -> None:
         steps = HISTORY[draft["name"]]
@@ -55,5 +63,17 @@ class Command(BaseCommand):
                     reason=act["reason"],
                 )
             else:
-                environment = Environment.objects.get(slug=act["environment"])
-                releases.release(newest(policy), environment, mode=act["mode"], by=by, reason=act["reason"])
+                self._release(policy, act, by)
+
+    def _release(self, policy: Policy, act: dict[str, Any], by: Actor) -> None:
+        made = releases.release(
+            newest(policy),
+            Environment.objects.get(slug=act["environment"]),
+            mode=act["mode"],
+            role=act.get("role", "enforced"),
+            checklist=ChecklistTemplate.objects.filter(slug=act.get("checklist")).first(),
+            by=by,
+            reason=act["reason"],
+        )
+        if "note" in act:
+            final_notes.confirm(made.release, act["note"], by=by)
