@@ -66,8 +66,8 @@ def confirm(release: Release, text: str, *, by: Actor, now: datetime | None = No
             raise Refusal("noted", f"{release.final_note_by} has confirmed its final note already.")
         still_open = checklists.open_items(release, Stage.AFTER)
         if still_open:
-            listed = "; ".join(item.text for item in still_open[:3])
-            raise Refusal("checklist", f"Its checklist has to be done before: {listed}")
+            listed = "; ".join(item.text.rstrip(".") for item in still_open[:3])
+            raise Refusal("checklist", f"Its checklist has to be done before: {listed}.")
         release.final_note, release.final_note_by, release.final_note_at = text, by.name, now
         release.save(update_fields=["final_note", "final_note_by", "final_note_at"])
         audit.append(

@@ -81,6 +81,8 @@ def rolled_back(release: Release, now: datetime | None = None) -> int:
     was = release.rolled_back_from
     gone = what(was) if was is not None else release.policy.reference
     there = f"{what(release)} is live again" if release.revision else "nothing of the policy is live any more"
+    if release.revision is None and release.role == Role.CANDIDATE:
+        there = "what is enforced stays as it is"
     letter = Letter(
         about=f"release:{release.pk}:rolled-back",
         subject=f"Rolled back in {release.environment.slug}: {gone}",
@@ -160,7 +162,10 @@ def approvers(policy: Policy, environment: Environment, *, but: Iterable[str] = 
 
 def what(release: Release) -> str:
     """`POL-0042 report-export, r7`."""
-    return f"{release.policy}, r{release.revision.number}" if release.revision else f"{release.policy}, no revision"
+    if release.revision is None:
+        return f"{release.policy}, no revision"
+    as_what = " as a candidate" if release.role == Role.CANDIDATE else ""
+    return f"{release.policy}, r{release.revision.number}{as_what}"
 
 
 def release_path(release: Release) -> str:

@@ -370,7 +370,7 @@ def _closed_gate(release: Release) -> Refusal:
         people = "one more person" if missing == 1 else f"{missing} more people"
         return Refusal("approval", f"Release {release.pk} waits for {people} to approve it.")
     if items := checklists.open_items(release, Stage.BEFORE):
-        listed = "; ".join(item.text for item in items[:3])
+        listed = "; ".join(item.text.rstrip(".") for item in items[:3])
         return Refusal("checklist", f"Release {release.pk} waits for its checklist: {listed}.")
     return Refusal("scheduled", f"Release {release.pk} is scheduled for {release.starts_at:%Y-%m-%d %H:%M} UTC.")
 

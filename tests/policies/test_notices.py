@@ -98,6 +98,14 @@ def test_a_rollback_is_told_to_the_owners_of_both(catalogue: Catalogue, policy: 
     assert "r2 was rolled back in Production" in newest().body and "r1 is live again" in newest().body
 
 
+def test_a_candidate_is_told_as_one(catalogue: Catalogue, policy: Policy) -> None:
+    ask(policy, catalogue)
+    candidate = ask(change(policy, rules=[rate_limit(limit=5)]), catalogue, role="candidate", mode="shadow")
+    assert newest().subject == f"Live in production: {policy}, r2 as a candidate"
+    going_back.roll_back(candidate, by=SYSTEM, reason="seen enough")
+    assert "r2 as a candidate was rolled back in Production; what is enforced stays as it is." in newest().body
+
+
 def test_break_glass_is_told_to_owners_and_all_approvers(catalogue: Catalogue, policy: Policy) -> None:
     with_approval(catalogue)
     alice = person("alice", "add_release", email="alice@example.com")
