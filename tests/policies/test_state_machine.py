@@ -4,7 +4,6 @@ The clock only goes on. After each step all that stands in the tables is looked 
 """
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
@@ -44,59 +43,26 @@ from policies.publishing import bundles
 from tests.policies import state_of_things as things
 from tests.policies.factories import SYSTEM, Catalogue, change, grant, make_policy, rate_limit
 from tests.policies.state_of_things import State
+from tests.policies.what_people_do import (
+    ACTS,
+    HOUR,
+    ITEMS,
+    NOW,
+    OFTEN,
+    ROLES,
+    approvers,
+    can,
+    editors,
+    governors,
+    numbers,
+    places,
+    some,
+    terms,
+    ways,
+)
 
-NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-STEPS = ({"rollout": 5, "hold": 3600}, {"rollout": 25, "hold": 7200}, {"rollout": 100, "hold": 0})
-ITEMS = [
-    {"text": "A colleague was told", "required": True, "stage": "before", "check": ""},
-    {"text": "The chart was looked at", "required": True, "stage": "after", "check": ""},
-]
-ROLES = {
-    "vera": {"staging": {"viewer"}, "production": {"viewer"}},
-    "ed": {"staging": {"editor"}, "production": {"editor"}},
-    "stan": {"staging": {"editor"}, "production": {"approver"}},
-    "abe": {"staging": {"approver"}, "production": {"approver"}},
-    "both": {"staging": {"editor", "approver"}, "production": {"editor", "approver"}},
-    "root": {"staging": {"admin"}, "production": {"admin"}},
-}
 SAID_ON_THE_WAY = {"changed", "approval", "checklist", "scheduled"}
 """Refusals that say that a request waits again, or for what: that stays written although the act was refused."""
-
-people = st.sampled_from(["both", "root", "ed", "abe", "stan", "vera"])
-editors = st.sampled_from(["both", "root", "ed", "stan", "vera"])
-approvers = st.sampled_from(["abe", "root", "both", "stan", "ed", "vera"])
-numbers = st.integers(0, 1000)
-places = st.sampled_from(["production", "staging"])
-some = st.sampled_from(["latest", "latest", "latest", "any"])
-ends = st.sampled_from([None, None, 3, 30])
-terms = st.one_of(
-    st.fixed_dictionaries(
-        {
-            "mode": st.sampled_from(["enforce", "shadow"]),
-            "rollout": st.sampled_from([100, 40]),
-            "on_change": st.sampled_from(["keep", "keep", "reset"]),
-            "expires_at": ends,
-            "starts_at": st.sampled_from([None, None, 2]),
-        }
-    ),
-    st.fixed_dictionaries(
-        {"mode": st.just("enforce"), "steps": st.just(STEPS), "expires_at": ends.filter(lambda h: h != 3)}
-    ),
-    st.fixed_dictionaries(
-        {"mode": st.just("shadow"), "role": st.just("candidate"), "starts_at": st.sampled_from([None, 2])}
-    ),
-)
-ways = st.fixed_dictionaries(
-    {
-        "back": st.sampled_from([0, 0, 0, 1, 2]),
-        "knows": st.sampled_from([True, True, True, False]),
-        "checklist": st.sampled_from([False, False, True]),
-        "glass": st.sampled_from(["", "", "", "emergency"]),
-        "door": st.sampled_from(["rest", "rest", "import"]),
-    }
-)
-"""How far back the revision lies, and whether somebody acknowledges what they have to."""
 
 
 class Life(RuleBasedStateMachine):
@@ -115,6 +81,11 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         assert audit.verify().fault is None
         transaction.savepoint_rollback(self.savepoint)
+
+    @rule(data=st.data())
+    def anything(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(OFTEN), label="act")
+        getattr(self, name)(**data.draw(ACTS[name], label=name))
 
     # --- how anything is done, and what is looked at afterwards
 
@@ -160,14 +131,14 @@ class Life(RuleBasedStateMachine):
 
     # --- asking
 
-    @rule(who=editors, which=st.integers(0, 1), limit=st.integers(1, 9))
+    @can(who=editors, which=st.integers(0, 1), limit=st.integers(1, 9))
     def save(self, who: str, which: int, limit: int) -> None:
         policy = Policy.objects.order_by("pk")[which]
         name = policy.head.document()["rules"][0]["name"] if policy.head else ""
         rules = [rate_limit(name=name, limit=limit)]
         self.person_does(who, "editor", _any_place(who), lambda: change(policy, by=self.actor(who), rules=rules))
 
-    @rule(who=editors, where=places, which=st.sampled_from([0, 0, 0, 1]), wanted=terms, how=ways)
+    @can(6, who=editors, where=places, which=st.sampled_from([0, 0, 0, 1]), wanted=terms, how=ways)
     def ask(self, who: str, where: str, which: int, wanted: dict[str, Any], how: dict[str, Any]) -> None:
         policy = Policy.objects.order_by("pk")[which]
         written = list(policy.revisions.order_by("-number")[: how["back"] + 1])
@@ -201,7 +172,7 @@ class Life(RuleBasedStateMachine):
             return [int(one) for one in said.removeprefix("Must be [").removesuffix("].").split(",") if one.strip()]
         raise AssertionError("it was refused a moment ago")
 
-    @rule(who=approvers, number=numbers, which=some)
+    @can(6, who=approvers, number=numbers, which=some)
     def approve(self, who: str, number: int, which: str) -> None:
         asked = self.release(number, which, "requested")
         if asked is not None:
@@ -211,42 +182,42 @@ class Life(RuleBasedStateMachine):
             if code == "changed":
                 self.person_does(who, "approver", where, act)
 
-    @rule(who=approvers, number=numbers, which=some)
+    @can(who=approvers, number=numbers, which=some)
     def reject(self, who: str, number: int, which: str) -> None:
         asked = self.release(number, which, "requested", "approved", "scheduled")
         if asked is not None:
             act = lambda: approvals.reject(asked, by=self.actor(who), comment="no", now=self.now)  # noqa: E731
             self.person_does(who, "approver", asked.environment.slug, act)
 
-    @rule(who=editors, number=numbers, which=some)
+    @can(who=editors, number=numbers, which=some)
     def cancel(self, who: str, number: int, which: str) -> None:
         asked = self.release(number, which, "requested", "approved", "scheduled")
         if asked is not None:
             act = lambda: releases.cancel(asked, by=self.actor(who), reason="no", now=self.now)  # noqa: E731
             self.person_does(who, "editor", asked.environment.slug, act)
 
-    @rule(who=editors, number=numbers, which=some)
+    @can(who=editors, number=numbers, which=some)
     def activate(self, who: str, number: int, which: str) -> None:
         asked = self.release(number, which, "requested", "approved", "scheduled")
         if asked is not None:
             act = lambda: releases.activate(asked, by=self.actor(who), now=self.now)  # noqa: E731
             self.person_does(who, "editor", asked.environment.slug, act)
 
-    @rule(who=editors, number=numbers)
+    @can(who=editors, number=numbers)
     def tick(self, who: str, number: int) -> None:
         item = pick(number, ChecklistItem.objects.filter(done_at=None).select_related("release__environment"))
         if item is not None:
             act = lambda: checklists.tick(item, by=self.actor(who), evidence="seen", now=self.now)  # noqa: E731
             self.person_does(who, "editor", item.release.environment.slug, act)
 
-    @rule(who=approvers, number=numbers)
+    @can(who=approvers, number=numbers)
     def review(self, who: str, number: int) -> None:
         broken = self.release(number, "latest", "live", "superseded", "rolled_back")
         if broken is not None:
             act = lambda: approvals.review_break_glass(broken, by=self.actor(who), comment="seen", now=self.now)  # noqa: E731
             self.person_does(who, "approver", broken.environment.slug, act)
 
-    @rule(who=editors, number=numbers)
+    @can(who=editors, number=numbers)
     def note(self, who: str, number: int) -> None:
         over = self.release(number, "latest", "superseded", "rolled_back", "live")
         if over is not None:
@@ -255,7 +226,7 @@ class Life(RuleBasedStateMachine):
 
     # --- going on and going back
 
-    @rule(who=editors, number=numbers, which=some, to=st.one_of(st.none(), numbers))
+    @can(3, who=editors, number=numbers, which=some, to=st.one_of(st.none(), numbers))
     def roll_back(self, who: str, number: int, which: str, to: int | None) -> None:
         live = self.release(number, which, "live")
         if live is None:
@@ -271,7 +242,7 @@ class Life(RuleBasedStateMachine):
                 wanted = promised.target.restored if promised.target and promised.target.revision else None
                 assert new.restores == wanted
 
-    @rule(who=editors, where=places, number=numbers)
+    @can(who=editors, where=places, number=numbers)
     def roll_back_bundle(self, who: str, where: str, number: int) -> None:
         versions = sorted({row["bundle_version"] for row in self.state.releases.values()}) or [0]
         environment, service = Environment.objects.get(slug=where), Service.objects.get(slug="reports")
@@ -281,28 +252,28 @@ class Life(RuleBasedStateMachine):
         )
         self.person_does(who, "editor", where, act, goes_back=True)
 
-    @rule(who=editors, number=numbers, verb=st.sampled_from(["advance", "step_back", "halt", "resume"]))
+    @can(who=editors, number=numbers, verb=st.sampled_from(["advance", "step_back", "halt", "resume"]))
     def step(self, who: str, number: int, verb: str) -> None:
         staged = pick(number, Release.objects.filter(state="live").exclude(steps=[]).select_related("environment"))
         if staged is not None:
             act = lambda: getattr(steps, verb)(staged, by=self.actor(who), reason="why", now=self.now)  # noqa: E731
             self.person_does(who, "editor", staged.environment.slug, act)
 
-    @rule(who=editors, number=numbers)
+    @can(who=editors, number=numbers)
     def promote(self, who: str, number: int) -> None:
         live = pick(number, Release.objects.filter(environment__slug="staging", role="enforced").order_by("-pk"))
         if live is not None:
             act = lambda: promotion.promote(live, by=self.actor(who), reason="on", now=self.now)  # noqa: E731
             self.person_does(who, "editor", "production", act)
 
-    @rule(who=editors, number=numbers)
+    @can(who=editors, number=numbers)
     def enforce(self, who: str, number: int) -> None:
         tried = pick(number, Release.objects.filter(role="candidate").order_by("-pk"))
         if tried is not None:
             act = lambda: promotion.enforce_candidate(tried, by=self.actor(who), reason="on", now=self.now)  # noqa: E731
             self.person_does(who, "editor", tried.environment.slug, act)
 
-    @rule(who=editors, number=numbers)
+    @can(who=editors, number=numbers)
     def lift(self, who: str, number: int) -> None:
         hold = pick(number, Hold.objects.select_related("policy__service", "environment").order_by("-pk"))
         if hold is not None:
@@ -311,8 +282,11 @@ class Life(RuleBasedStateMachine):
 
     # --- what stands around it
 
-    @rule(
-        who=people, where=places, frozen=st.sampled_from([False, False, True]), required=st.sampled_from([1, 1, 0, 2])
+    @can(
+        who=governors,
+        where=places,
+        frozen=st.sampled_from([False, False, True]),
+        required=st.sampled_from([1, 1, 0, 2]),
     )
     def govern(self, who: str, where: str, frozen: bool, required: int) -> None:
         environment = Environment.objects.get(slug=where)
@@ -321,7 +295,7 @@ class Life(RuleBasedStateMachine):
             who, "admin", where, lambda: catalog.change(environment, wanted, by=self.actor(who), reason="x")
         )
 
-    @rule(who=editors, where=places)
+    @can(who=editors, where=places)
     def switch(self, who: str, where: str) -> None:
         opened = Switch.objects.filter(cleared_at=None, environment__slug=where).first()
         policy, environment = Policy.objects.order_by("pk")[0], Environment.objects.get(slug=where)
@@ -338,11 +312,11 @@ class Life(RuleBasedStateMachine):
         )
         assert code in ("", "forbidden"), "a freeze refuses no switch"
 
-    @rule(hours=st.sampled_from([1, 2, 24]))
+    @can(hours=st.sampled_from([1, 2, 24]))
     def time_goes_on(self, hours: int) -> None:
         self.now += hours * HOUR
 
-    @rule()
+    @can(2)
     def jobs_run(self) -> None:
         for job in (due.activate, due.expire, due.advance):
             code = self.do(lambda job=job: job(self.now), attended=False)  # type: ignore[misc]
@@ -362,19 +336,22 @@ def _any_place(who: str) -> str:
 
 @pytest.fixture
 def machine(catalogue: Catalogue) -> type[Life]:
-    """The stage: everybody has their grants, nothing is live, production asks for one approval."""
+    """The stage: everybody has their grants, revision 1 is live, and production asks for one approval from now on."""
     for name, roles in ROLES.items():
         Life.accounts[name] = User.objects.create_user(name, password="a long pass phrase")
         for where, held in roles.items():
             for role in held:
                 grant(Life.accounts[name], role, environment=Environment.objects.get(slug=where))
-    Environment.objects.filter(slug="production").update(approvals_required=1)
     Environment.objects.filter(slug="staging").update(promotes_to=catalogue.production)
     values = {"slug": "asked", "name": "What we ask", "items": ITEMS}
     catalog.create(ChecklistTemplate, values, by=SYSTEM)
     both = Actor(name="both", door="rest", user=Life.accounts["both"])
-    make_policy(by=both)
+    policy = make_policy(by=both)
     make_policy(by=both, name="floor", scope="service", endpoints=[], rules=[rate_limit(name="all")])
+    for environment in Environment.objects.all():
+        revision = policy.revisions.get()
+        releases.release(revision, environment, mode="enforce", by=both, reason="to begin with", now=NOW)
+    Environment.objects.filter(slug="production").update(approvals_required=1)
     return Life
 
 
