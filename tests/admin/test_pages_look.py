@@ -134,7 +134,9 @@ def test_every_page_is_sound(browser, console, look):
     assert len(seen) > 30
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize(
+    "look", ["light", *(pytest.param(look, marks=pytest.mark.slow) for look in ("dark", "narrow"))]
+)
 def test_the_page_of_a_release_is_sound_in_every_state(browser, console, look):
     context, page, inspection = opened(browser, look)
     log_in(page, console)
