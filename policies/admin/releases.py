@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.generic import RedirectView
 
 from policies.admin import release_page
 from policies.admin.policy_filters import EnvironmentFilter, ModeFilter, OnlyOffered, StateFilter
@@ -99,6 +100,8 @@ class ReleaseAdmin(OnlyOffered):
         wrap = self.admin_site.admin_view
         return [
             path("<int:number>/", wrap(self.page), name="policies_release_page"),
+            # Django's name for the page of a row; mails that were written before link to it.
+            path("<int:number>/change/", RedirectView.as_view(pattern_name="admin:policies_release_page")),
             path("<int:number>/<slug:act>/", wrap(self.act), name="policies_release_act"),
             *super().get_urls(),
         ]

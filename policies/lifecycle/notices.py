@@ -169,7 +169,7 @@ def what(release: Release) -> str:
 
 
 def release_path(release: Release) -> str:
-    return f"/admin/policies/release/{release.pk}/change/"
+    return f"/admin/policies/release/{release.pk}/"
 
 
 def policy_path(policy: Policy) -> str:

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from policies.lifecycle import releases
+from policies.lifecycle import notices, releases
 from policies.models import Hold, Release
 from tests.admin.browsing import fill, forms
 from tests.policies import factories
@@ -98,6 +98,8 @@ def test_what_one_may_not_do_is_not_offered_and_refused(policy, guarded, alice, 
     assert alice.post(url(release, "approve/"), token).status_code == 403
     assert alice.post(url(release, "nonsense/"), token).status_code == 404
     assert alice.get(url(release, "approve/")).status_code == 405
+    assert alice.get(notices.release_path(release)).status_code == 200
+    assert alice.get(url(release, "change/")).headers["Location"] == url(release)
     assert client_of("charlie").get(url(release)).status_code == 403
     assert Release.objects.get().state == "requested"
 
@@ -212,6 +214,24 @@ def test_the_policy_page_says_what_is_asked_for_tried_and_on_hold_where(policy, 
     assert "r1, by alice: “go”" in told and ">requested</span>" in told
     release = Release.objects.get()
     do(bob, release, "approve")
-    assert f'<a href="{url(release)}">r1</a> since' in alice.get(f"/admin/policies/policy/{policy.pk}/").content.decode()
+    assert (
+        f'<a href="{url(release)}">r1</a> since' in alice.get(f"/admin/policies/policy/{policy.pk}/").content.decode()
+    )
     do(alice, release, "rollback", "bad")
     assert "since alice rolled back" in alice.get(f"/admin/policies/policy/{policy.pk}/").content.decode()
+
+
+def test_an_end_that_could_not_come_is_told_with_its_reason(policy, catalogue, alice):
+    begun = timezone.now() - timedelta(hours=2)
+    release = releases.release(
+        policy.head,
+        catalogue.staging,
+        mode="enforce",
+        expires_at=begun + timedelta(hours=1),
+        by=factories.SYSTEM,
+        reason="for an hour",
+        now=begun,
+    ).release
+    assert "the jobs have not come to it yet" in alice.get(url(release)).content.decode()
+    type(catalogue.staging).objects.update(frozen=True)
+    assert "it stays live: Staging is frozen" in alice.get(url(release)).content.decode()

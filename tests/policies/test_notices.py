@@ -83,7 +83,7 @@ def test_what_went_live_is_told_with_the_way_back_and_a_link(
     body = newest().body
     assert told() == {"data@example.com"}
     assert f'    manage.py rollback {policy.reference} production --reason "…" --by you\n' in body
-    link = reverse("admin:policies_release_change", args=[release.pk])
+    link = reverse("admin:policies_release_page", args=[release.pk])
     assert f"https://policies.example.com{link}\n" in body
     assert notices.policy_path(policy) == reverse("admin:policies_policy_page", args=[policy.pk])
 
