@@ -4,7 +4,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--database-only"):
         deselect(config, items, [touches_database(item) for item in items])
     if config.getoption("--first-cases"):
-        tests = [item.nodeid.partition("[")[0] if item.get_closest_marker("portable") else item for item in items]
-        firsts = {test: number for number, test in reversed(list(enumerate(tests)))}
-        deselect(config, items, [firsts[test] == number for number, test in enumerate(tests)])
+        deselect(config, items, are_first_cases(items))
 
 
 def deselect(config: pytest.Config, items: list[pytest.Item], wanted: list[bool]) -> None:
     """Leave out those that are not wanted, and count them as deselected."""
     config.hook.pytest_deselected(items=[item for item, is_wanted in zip(items, wanted, strict=True) if not is_wanted])
     items[:] = [item for item, is_wanted in zip(items, wanted, strict=True) if is_wanted]
+
+
+def are_first_cases(items: Sequence[pytest.Item]) -> list[bool]:
+    """Of each: whether it is the first case of a portable test, or a test of another kind."""
+    tests = [item.nodeid.partition("[")[0] if item.get_closest_marker("portable") else item.nodeid for item in items]
+    firsts = {test: number for number, test in reversed(list(enumerate(tests)))}
+    return [firsts[test] == number for number, test in enumerate(tests)]
 
 
 def touches_database(item: pytest.Item) -> bool:
