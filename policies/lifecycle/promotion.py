@@ -50,6 +50,7 @@ def _promoted(live: Release, *, acknowledge: Iterable[int], by: Actor, reason: s
         mode=live.mode,
         rollout=100 if steps else live.rollout,
         steps=steps,
+        expires_at=live.expires_at,
         acknowledge=acknowledge,
         by=by,
         reason=reason,

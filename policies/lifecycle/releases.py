@@ -94,7 +94,7 @@ def release(
             raise Refusal("archived", f"{policy.reference} was archived; an archived policy cannot go live.")
         environment = locks.hold(environment)
         gates.refuse_frozen(environment)
-        same = _said_already(revision, environment, wanted, break_glass)
+        same = _said_already(revision, environment, wanted, break_glass, checklist)
         if same is not None:
             return Released(same, created=False)
         _refuse_alone(policy, environment, wanted)
@@ -206,12 +206,20 @@ def _read(break_glass: str, reason: object, **asked: Any) -> tuple[Terms, str]:
         errors |= refusal.errors
     if break_glass and break_glass not in BreakGlass.values:
         errors["break_glass"] = [f"Must be one of: {', '.join(BreakGlass.values)}."]
+    elif break_glass and asked["starts_at"] is not None:
+        errors["break_glass"] = ["What can wait for a beginning can wait for an approval; leave one of them out."]
     if errors or wanted is None:
         raise Invalid(errors)
     return wanted, read
 
 
-def _said_already(revision: Revision, environment: Environment, wanted: Terms, break_glass: str) -> Release | None:
+def _said_already(
+    revision: Revision,
+    environment: Environment,
+    wanted: Terms,
+    break_glass: str,
+    checklist: ChecklistTemplate | None,
+) -> Release | None:
     """What is live, or asked for, on the same terms; never where counters are to start anew."""
     policy = revision.policy
     if wanted.on_change == OnChange.KEEP:
@@ -219,6 +227,7 @@ def _said_already(revision: Revision, environment: Environment, wanted: Terms, b
         if live is not None and live.revision_id == revision.pk and wanted.is_said_by(live):
             return live
     asked = Release.objects.filter(policy=policy, environment=environment, state__in=PENDING, break_glass=break_glass)
+    asked = asked.filter(checklist=checklist.slug if checklist else "")
     return asked.filter(terms=wanted.digest(revision, environment)).select_related(*places.SHOWN).first()
 
 

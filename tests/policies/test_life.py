@@ -352,6 +352,19 @@ def test_promotion_takes_the_same_revision_to_the_next_environment(catalogue: Ca
     assert live_number(policy, catalogue.production) == 1
 
 
+def test_what_ends_in_one_environment_ends_in_the_next(catalogue: Catalogue) -> None:
+    catalogue.staging.promotes_to = catalogue.production
+    catalogue.staging.save()
+    live = ask(make_policy(), catalogue.staging, expires_at=NOW + HOUR)
+    assert promotion.promote(now_of(live), by=SYSTEM, reason="on", now=NOW).release.expires_at == NOW + HOUR
+
+
+def test_no_glass_is_broken_for_what_can_wait(guarded: Environment, alice: Actor) -> None:
+    with pytest.raises(Invalid) as caught:
+        ask(make_policy(by=alice), guarded, by=alice, break_glass="emergency", starts_at=NOW + HOUR)
+    assert list(caught.value.errors) == ["break_glass"]
+
+
 def test_a_whole_bundle_goes_back_to_an_earlier_version(catalogue: Catalogue) -> None:
     first = make_policy()
     second = make_policy(name="second", endpoints=[{"name": "", "methods": [], "route": "/second"}])
