@@ -4,6 +4,7 @@ from typing import Any
 
 import django_filters
 from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -71,6 +72,7 @@ class Releases(Room):
         "draft": rows.NoteDraftRow,
     }
     plain = {"story": "text/markdown"}
+    parameters = {"preview": [OpenApiParameter("to", int, description="An earlier release; default: the one before.")]}
     statuses = dict.fromkeys(("rollback", "promote", "enforce"), 201)
     also = dict.fromkeys(("create", "promote", "enforce"), 200)
     titles = {
@@ -123,7 +125,10 @@ class Releases(Room):
     def preview(self, request: Request, id: str) -> Response:
         """Where rolling back this live release would lead, what would change, and what it would not bring back."""
         self.by.require("view_release")
-        told = preview.preview(self.find())
+        asked = request.query_params.get("to")
+        if asked is not None and not (asked.isascii() and asked.isdecimal() and len(asked) < 18):
+            raise invalid({"to": ["Must be the number of a release."]})
+        told = preview.preview(self.find(), to=None if asked is None else self._earlier(int(asked)))
         target = told.target
         return Response(
             {

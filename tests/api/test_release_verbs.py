@@ -90,6 +90,12 @@ def test_a_preview_says_what_comes_back_and_what_does_not(policy: Policy, alice:
     assert (told["possible"], told["revision"]) == (True, 1)
     assert any(line["sign"] == "+" and "10" in line["text"] for line in told["changed"])
     assert told["not_restored"] == ["Counters: what callers have used stays used."]
+    alice.post("/releases/", wanted(policy, mode="shadow"))
+    (newest,) = alice.get("/releases/?state=live&environment=production").json()["results"]
+    path = f"/releases/{newest['id']}/preview/"
+    assert (alice.get(path).json()["revision"], alice.get(f"{path}?to={live['replaces']}").json()["revision"]) == (2, 1)
+    assert alice.get(f"{path}?to={newest['id']}").json()["possible"] is False
+    assert {alice.get(f"{path}?to={wrong}").status_code for wrong in ("x", "", "-1", "²", "999")} == {400}
 
 
 def test_a_rollback_sets_a_hold_that_is_lifted_with_a_reason(policy: Policy, alice: Api) -> None:
@@ -110,3 +116,13 @@ def test_what_a_stranger_may_not_know_of_is_not_there(operation: str, catalogue:
     key = "comment" if verb in ("approve", "reject", "review") else "reason"
     answer = charlie.post(f"/releases/{SITUATIONS[operation]()}/{verb}/", {key: body[key]})
     assert answer.status_code == 404
+
+
+def test_what_a_default_would_touch_is_told_before_it_is_released(
+    policy: Policy, catalogue: Catalogue, alice: Api
+) -> None:
+    default = make_policy(name="floor", scope="service", endpoints=[], rules=[rate_limit(name="all")])
+    told = alice.get(f"/policies/{default.reference}/revisions/1/touches/").json()["environments"]
+    assert [one["environment"] for one in told] == ["production", "staging"]
+    assert told[0]["words"] == "1 endpoint in 1 service"
+    assert [one["slug"] for one in told[0]["listed"]] == ["reports"]
