@@ -23,9 +23,20 @@ from policies.api.policy_bodies import Difference, PolicyBody, PolicyDetail, Pol
 from policies.api.preconditions import conditional, require_match
 from policies.api.problems import invalid
 from policies.api.rooms import Room
-from policies.lifecycle import content, difference, documentation_facts, finding, particulars, policies, reviews, texts
+from policies.api.touched_rows import Touches
+from policies.lifecycle import (
+    content,
+    difference,
+    documentation_facts,
+    finding,
+    particulars,
+    policies,
+    reviews,
+    texts,
+    touches,
+)
 from policies.lifecycle.refusals import Invalid
-from policies.models import Policy, PolicyScope, Release, ReleaseState, Revision
+from policies.models import Environment, Policy, PolicyScope, Release, ReleaseState, Revision
 from policy_client.rules import parse_written
 
 _OF_THE_MOMENT = ("reviewed_at", "reviewed_by", "review_due_at", "needs_review", "documentation")
@@ -93,12 +104,14 @@ class Policies(InUse, Room):
         "revisions": RevisionRow(many=True),
         "revision": RevisionDetail,
         "diff": Difference,
+        "touches": Touches,
     }
     titles = {
         "review": "Confirm a review",
         "revisions": "List revisions",
         "revision": "Read one revision",
         "diff": "What a revision changed",
+        "touches": "What a revision would touch",
     }
     parameters = {
         "diff": [OpenApiParameter("against", int, description="The number of another revision; default: its parent.")]
@@ -185,6 +198,16 @@ class Policies(InUse, Room):
         row = self._revision(number)
         told = {**told_revision(row), "content": row.document(), "sentences": sentences(row)}
         return conditional(request, told)
+
+    @action(detail=True, url_path="revisions/(?P<number>[0-9]{1,9})/touches", filterset_class=None, search_fields=[])
+    def touches(self, request: Request, reference: str, number: str) -> Response:
+        """What a release of a revision would touch, by environment: endpoints and services, counted and listed, and the
+        policies that replace or remove a rule of a default.
+        """
+        row = self._revision(number)
+        environments = Environment.objects.filter(archived_at=None).order_by("slug")
+        told = [{"environment": one.slug, **touches.touched(row, one).document()} for one in environments]
+        return Response({"environments": told})
 
     @action(detail=True, url_path="revisions/(?P<number>[0-9]{1,9})/diff")
     def diff(self, request: Request, reference: str, number: str) -> Response:
