@@ -97,6 +97,7 @@ LISTS = {
 }
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize("name", LISTS)
 def test_a_list_of_fifty_asks_as_often_as_a_list_of_ten(admin, catalogue, name):
     url = reverse(f"admin:{name}_changelist")
@@ -114,6 +115,7 @@ def test_a_list_of_fifty_asks_as_often_as_a_list_of_ten(admin, catalogue, name):
     assert len(of_fifty) <= 14
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("model", "told"),
     [

@@ -116,6 +116,7 @@ UNREADABLE = (
 )
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize("line", UNREADABLE)
 def test_a_line_that_cannot_be_read_is_a_broken_link(line: str | bytes) -> None:
     assert str(check([line])[1]).startswith("event 1:")

@@ -218,6 +218,7 @@ def test_a_policy_that_counts_nothing_has_nothing_to_exempt_from(catalogue: Cata
     assert put(policy, catalogue.production, "block").effect == "block"
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("rules", "rule", "seconds"),
     [
