@@ -348,3 +348,14 @@ def test_what_is_not_there_is_404(alice, policy):
     assert alice.get("/admin/policies/policy/x/change/").status_code == 404
     assert alice.post(url(policy, "rollback/"), {"release": "999999999999999999999", "reason": "x"}).status_code == 404
     assert alice.post(url(policy, "switch/77/clear/"), {"reason": "x"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("threshold", "shown"), [(0.2, "below 0.2,"), (800, "below 800,"), (1234567, "below 1234567,")]
+)
+def test_the_expected_figure_is_told_as_it_was_written(alice, catalogue, threshold, shown):
+    policy = factories.make_policy()
+    expected = {**policy.head.document()["expected_result"], "threshold": threshold, "relative": False}
+    factories.change(policy, expected_result=expected)
+    page = alice.get(f"/admin/policies/policy/{policy.pk}/").content.decode()
+    assert shown in page.replace("</b>", "")

@@ -3,7 +3,9 @@
 import shlex
 from typing import Any
 
+import pytest
 from django.core.management import call_command
+from django.core.management.base import CommandError
 
 from policies.lifecycle import change_story, final_notes, going_back, places, policies, releases
 from policies.models import Policy, Release
@@ -34,6 +36,8 @@ def test_taking_a_candidate_back_takes_no_policy_away(catalogue: Catalogue) -> N
     command = places.rollback_command(candidate)
     assert command.startswith("manage.py rollback POL-0001 production --role candidate ")
     call_command(*shlex.split(command.removeprefix("manage.py ").partition(" --by ")[0]))
+    with pytest.raises(CommandError, match="a candidate of POL-0001 is not live in production"):
+        call_command("rollback", "POL-0001", "production", "--role", "candidate", "--reason", "again")
     live = places.live_release(policy, catalogue.production)
     assert live is not None and live.state == "live" and live.revision is not None and live.revision.number == 1
 

@@ -30,7 +30,7 @@ class Command(BaseCommand):
             policy = policy_named(options["policy"])
             environment = environment_named(options["environment"])
             live = releases.live_release(policy, environment, options["role"])
-            if live is None:
+            if live is None or live.revision is None:
                 what = f"a candidate of {policy.reference}" if options["role"] == Role.CANDIDATE else policy.reference
                 raise CommandError(f"not_live: {what} is not live in {environment.slug}.")
             to = None
