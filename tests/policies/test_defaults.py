@@ -1,11 +1,13 @@
 """Defaults of a service and of the organisation: saved, released in waves, and what services then fetch."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -245,7 +247,7 @@ def test_outside_of_a_wave_nothing_comes_back_that_was_rolled_back(catalogue: Ca
     assert entries(service, catalogue.production) == []
 
 
-def test_a_candidate_stands_beside_the_entry_of_its_policy_in_shadow(catalogue: Catalogue) -> None:
+def test_a_candidate_stands_beside_the_entry_of_its_policy_as_one_set(catalogue: Catalogue) -> None:
     go_live(shared_default(rules=[rate_limit(name="floor")]), catalogue.production)
     policy = make_policy()
     go_live(policy, catalogue.production)
@@ -255,8 +257,8 @@ def test_a_candidate_stands_beside_the_entry_of_its_policy_in_shadow(catalogue: 
     assert own["revision"] == 1 and rest["candidate"] is None
     assert own["candidate"]["revision"] == 2
     assert [(rule["name"], rule["limit"], rule["mode"]) for rule in own["candidate"]["rules"]] == [
-        ("per-user", 6, "shadow"),
-        ("floor", 10, "shadow"),
+        ("per-user", 6, "enforce"),
+        ("floor", 10, "enforce"),
     ]
 
 
@@ -358,3 +360,16 @@ def test_a_larger_share_keeps_all_whom_a_smaller_one_had_reached(small: int, lar
     policy = Policy(pk=7)
     reached = [waves.reaches(Release(policy=policy, rollout=share), slug) for share in sorted((small, large))]
     assert reached != [True, False]
+
+
+def test_no_wave_goes_over_a_default_that_ends_by_itself(catalogue: Catalogue) -> None:
+    policy = shared_default()
+    soon = timezone.now() + timedelta(hours=1)
+    releases.release(
+        policies.newest(policy), catalogue.production, mode="enforce", expires_at=soon, by=SYSTEM, reason="for an hour"
+    )
+    newer = change(policy, rules=[rate_limit(limit=6)])
+    with pytest.raises(Refusal) as caught:
+        go_live(newer, catalogue.production, rollout=10)
+    assert caught.value.code == "expiring"
+    go_live(newer, catalogue.production)
