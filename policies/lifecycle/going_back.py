@@ -90,7 +90,7 @@ def roll_back_bundle(
     """Make live what was live of all policies of a service at an earlier bundle version, in one transaction.
 
     What was rolled back since, or is not older than what is live, stays as it is and is told: rollback only goes
-    backwards. Raises `Refusal` (`nothing_to_do`), `Invalid`.
+    backwards. Raises `Refusal` (`nothing_to_do`, `empty`: nothing was live at that version), `Invalid`.
     """
     by.require("change_release", service=service, environment=environment)
     reason = read_reason(reason)
@@ -100,6 +100,7 @@ def roll_back_bundle(
     with transaction.atomic():
         locks.reread(service)
         locks.reread(environment)
+        _refuse_emptiness(service, environment, version)
         pairs, done_before = list(differences(service, environment, version)), -1
         while len(made) > done_before:  # again: what one of them gave up may be just what another one had
             done_before, again, pairs, left = len(made), pairs, [], []
@@ -115,6 +116,17 @@ def roll_back_bundle(
             why = f": {left[0][1]}" if left else "."
             raise Refusal("nothing_to_do", f"Nothing of {service.slug} can go back to version {version}{why}")
     return BundleRollback(tuple(made), tuple(left))
+
+
+def _refuse_emptiness(service: Service, environment: Environment, version: int) -> None:
+    """A slip of a digit must not take every policy of a service out."""
+    ever = Release.objects.filter(policy__service=service, environment=environment, role=Role.ENFORCED)
+    if not ever.filter(bundle_version__gt=0, bundle_version__lte=version).exists():
+        raise Refusal(
+            "empty",
+            f"Nothing of {service.slug} was live in {environment.slug} at version {version}; to let all calls through "
+            "set a bypass switch for the service.",
+        )
 
 
 def fallback(live: Release, now: datetime | None = None) -> Fallback:

@@ -62,8 +62,11 @@ def _held() -> int:
 
 
 def _bundle() -> str:
-    """A service with something to go back from since version 9."""
-    _released(place=Environment.objects.get(slug="production"))
+    """A service with something to go back from since version 9, when something else was live."""
+    policy, place = _new_policy(), Environment.objects.get(slug="production")
+    first = _released(policy=policy, place=place)
+    Release.objects.filter(pk=first.pk).update(bundle_version=9)
+    _released(policy=change(policy, rules=[rate_limit(limit=99)]), place=place)
     return "reports"
 
 

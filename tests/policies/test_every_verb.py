@@ -31,6 +31,7 @@ from policies.lifecycle import (
     policies,
     promotion,
     releases,
+    reviews,
     steps,
     switches,
 )
@@ -226,6 +227,8 @@ def of_policies(scene: Scene, name: str, why: dict[str, Any]) -> Path:  # noqa: 
             return ["policy.change"], lambda: policies.save_policy(policy, wanted, base=1, **why)
         case ["policies", "archive_policy"]:
             return ["policy.archive"], lambda: policies.archive_policy(policy, **why)
+        case ["reviews", _]:
+            return ["policy.review"], lambda: reviews.review_policy(policy, by=by, note="still right")
         case ["releases", "release"]:
             return ["release.live"], lambda: scene.ask(policy, **why)
         case ["releases", "activate"]:

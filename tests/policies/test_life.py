@@ -383,6 +383,14 @@ def test_a_whole_bundle_goes_back_to_an_earlier_version(catalogue: Catalogue) ->
         going_back.roll_back_bundle(catalogue.reports, catalogue.production, then, by=SYSTEM, reason="again")
 
 
+def test_a_bundle_never_goes_back_to_nothing_by_a_slip(catalogue: Catalogue) -> None:
+    policy = make_policy()
+    ask(policy, catalogue.production)
+    back = going_back.roll_back_bundle
+    assert refused(lambda: back(catalogue.reports, catalogue.production, 1, by=SYSTEM, reason="slip")) == "empty"
+    assert live_number(policy, catalogue.production) == 1
+
+
 def test_asking_twice_for_the_same_is_one_request(guarded: Environment, alice: Actor) -> None:
     policy = make_policy(by=alice)
     assert ask(policy, guarded, by=alice) == ask(policy, guarded, by=alice)
