@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from policies.api.checklists import ChecklistRow, checklist_told
 from policies.api.fields import moment
-from policies.lifecycle import gates, going_back, places, steps
+from policies.lifecycle import gates, going_back, places, releases, steps
 from policies.lifecycle.going_back import BundleRollback
 from policies.lifecycle.places import document
 from policies.models import PENDING, GateOutcome, OnChange, Release, ReleaseState, Verdict
@@ -92,6 +92,9 @@ class ReleaseRow(serializers.Serializer[Any]):
     acknowledged = serializers.ListField(child=serializers.IntegerField(), help_text="Revisions taken along knowingly.")
     checklist = ChecklistRow(allow_null=True, help_text="The template's slug and its items; null: none.")
     approvals_missing = serializers.IntegerField(help_text="How many more people must approve.")
+    stale = serializers.BooleanField(
+        help_text="What it was compared with has changed: earlier approvals do not count any more."
+    )
     approvals = ApprovalRow(many=True)
     gates = GateRow(many=True, help_text="What each gate found, in order.")
     break_glass = GlassRow(allow_null=True)
@@ -136,6 +139,7 @@ def told(row: Release, by: str) -> dict[str, Any]:
     """A release in all its fields; `by` is who would roll it back."""
     live = row.state == ReleaseState.LIVE and row.revision is not None
     pending = row.state in PENDING
+    stale = pending and releases.stale(row)
     now = timezone.now()
     late = (live and row.expires_at is not None and row.expires_at <= now) or (
         row.state == ReleaseState.SCHEDULED and row.starts_at is not None and row.starts_at <= now
@@ -149,7 +153,8 @@ def told(row: Release, by: str) -> dict[str, Any]:
         "overdue": late,
         "replaces": row.replaces_id,
         "checklist": checklist_told(row),
-        "approvals_missing": gates.approvals_missing(row) if pending else 0,
+        "approvals_missing": _approvals_missing(row, stale) if pending else 0,
+        "stale": stale,
         "approvals": [_approval(approval) for approval in row.approvals.all()],
         "gates": [_gate(gate) for gate in row.gates.all()],
         "break_glass": _glass(row),
@@ -165,6 +170,10 @@ def told(row: Release, by: str) -> dict[str, Any]:
         "rollback_command": places.rollback_command(row, by) if live else None,
         "fallback": _fallback(row) if live else None,
     }
+
+
+def _approvals_missing(row: Release, stale: bool) -> int:
+    return row.environment.approvals_required if stale and not row.break_glass else gates.approvals_missing(row)
 
 
 def bundle_told(done: BundleRollback, by: str) -> dict[str, Any]:

@@ -126,3 +126,17 @@ def test_what_a_default_would_touch_is_told_before_it_is_released(
     assert [one["environment"] for one in told] == ["production", "staging"]
     assert told[0]["words"] == "1 endpoint in 1 service"
     assert [one["slug"] for one in told[0]["listed"]] == ["reports"]
+
+
+def test_a_request_says_that_what_it_was_compared_with_has_changed(
+    policy: Policy, catalogue: Catalogue, alice: Api, bob: Api
+) -> None:
+    catalogue.production.approvals_required = 2
+    catalogue.production.save()
+    path = f"/releases/{alice.post('/releases/', wanted(policy)).json()['id']}"
+    assert bob.post(f"{path}/approve/", {}).json()["approvals_missing"] == 1
+    default = make_policy(name="floor", scope="service", endpoints=[], rules=[rate_limit(name="all")])
+    asked = alice.post("/releases/", wanted(default, break_glass="other"))
+    assert asked.json()["state"] == "live"
+    told = alice.get(f"{path}/").json()
+    assert (told["stale"], told["approvals_missing"], told["state"]) == (True, 2, "requested")
