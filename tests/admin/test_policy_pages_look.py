@@ -43,7 +43,7 @@ def test_a_refused_editor(looking):
     page.get_by_role("link", name="Go to the first").wait_for()
     expect_answer(inspection, 400)
     inspection.look_at("policy-editor-refused")
-    page.wait_for_function("document.activeElement.id == 'id_policy-name'")
+    page.locator("#id_policy-name:focus").wait_for()
     assert page.input_value("#id_rules-0-window_other") == "soon"
     assert page.locator("#id_rules-0-window_other").is_visible()
     assert page.input_value("#id_rules-1-when") == "headr x-beta present\nmethod in POST"
@@ -72,7 +72,7 @@ def test_examples_are_added_and_one_that_fails_is_explained(looking):
     page.locator(".sticky .primary").click()
     page.locator("#id_examples-2-ip_error").wait_for()
     expect_answer(inspection, 400)
-    page.wait_for_function("document.activeElement.id == 'id_examples-2-ip'")
+    page.locator("#id_examples-2-ip:focus").wait_for()
     page.fill("#id_examples-2-ip", "")
     page.fill("#id_examples-2-repeat", "3")
     page.fill("#id_examples-2-path", "/orders")

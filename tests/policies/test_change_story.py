@@ -19,7 +19,7 @@ def put_live(policy: Policy, catalogue: Catalogue, **how: Any) -> Release:
 
 def test_a_story_says_who_ended_it_and_why(catalogue: Catalogue) -> None:
     live = put_live(make_policy(), catalogue)
-    assert "- **Command:** `manage.py rollback POL-0001 production" in change_story.story(live)
+    assert f"- **Command:** `manage.py rollback {live.policy.reference} production" in change_story.story(live)
     back = going_back.roll_back(live, by=SYSTEM, reason="the nightly job was denied")
     told = change_story.story(Release.objects.get(pk=live.pk))
     assert f"rolled back by {SYSTEM.name} (release {back.pk}): the nightly job was denied" in told
@@ -34,10 +34,10 @@ def test_taking_a_candidate_back_takes_no_policy_away(catalogue: Catalogue) -> N
     candidate = put_live(policy, catalogue, role="candidate", mode="shadow")
     assert going_back.fallback(candidate).words == "no candidate: what is enforced stays as it is"
     command = places.rollback_command(candidate)
-    assert command.startswith("manage.py rollback POL-0001 production --role candidate ")
+    assert command.startswith(f"manage.py rollback {policy.reference} production --role candidate ")
     call_command(*shlex.split(command.removeprefix("manage.py ").partition(" --by ")[0]))
-    with pytest.raises(CommandError, match="a candidate of POL-0001 is not live in production"):
-        call_command("rollback", "POL-0001", "production", "--role", "candidate", "--reason", "again")
+    with pytest.raises(CommandError, match=f"a candidate of {policy.reference} is not live in production"):
+        call_command("rollback", policy.reference, "production", "--role", "candidate", "--reason", "again")
     live = places.live_release(policy, catalogue.production)
     assert live is not None and live.state == "live" and live.revision is not None and live.revision.number == 1
 

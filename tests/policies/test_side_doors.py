@@ -206,7 +206,7 @@ WAYS: dict[str, tuple[Callable[[Scene], str], str]] = {
         lambda s: rest(s.alice, "PUT", f"/releases/{s.approved().pk}/", {"state": "live"}), "method_not_allowed",
     ),
     "saving the stock form of a release": (
-        lambda s: page(s.alice, "policies_release_change", [s.asked().pk], state="live"), "404",
+        lambda s: page(s.alice, "policies_release_change", [s.asked().pk], state="live"), "requested",
     ),
     "a bulk action": (
         lambda s: page(s.alice, "policies_release_changelist", [], action="activate", _selected_action=s.asked().pk),

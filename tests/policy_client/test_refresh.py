@@ -114,9 +114,12 @@ def test_a_bundle_with_thousands_of_faults_still_lets_the_heartbeat_through(clie
     assert peer.batches()[-1]["error"]["code"] == "policy"
 
 
+OVERRIDE = {"id": 5, "key": {"user": "42"}, "policy": None, "effect": "exempt", "until": "2030-01-01T00:00:00Z"}
+
+
 @pytest.mark.parametrize(
     "facts",
-    [{"invented": {"a": [1]}}, {"published_at": "2030-01-01T00:00:00+02:00"}, {"overrides": [{"id": 5}]}],
+    [{"invented": {"a": [1]}}, {"published_at": "2030-01-01T00:00:00+02:00"}, {"overrides": [OVERRIDE]}],
     ids=["unknown field", "another offset", "overrides"],
 )
 def test_valid_variants_are_accepted(client: PolicyClient, peer: Peer, facts: dict[str, object]) -> None:
