@@ -48,6 +48,10 @@ RULES = {
     "narrow": {**ONLY_VIOLATIONS, "runOnly": ["scrollable-region-focusable"]},
 }
 MOST = 90
+IN_ANY_LIGHT = pytest.mark.parametrize(
+    "look", ["light", *(pytest.param(look, marks=pytest.mark.slow) for look in LOOKS if look != "light")]
+)
+"""Every page is opened: once for `make test`, in all looks for the slow run."""
 
 
 def kind(address):
@@ -109,7 +113,7 @@ def opened(browser, look):
     return context, page, Inspection(page, look)
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@IN_ANY_LIGHT
 def test_every_page_is_sound(browser, console, look):
     context, page, inspection = opened(browser, look)
     page.goto(f"{console}/admin/login/")
@@ -134,9 +138,7 @@ def test_every_page_is_sound(browser, console, look):
     assert len(seen) > 30
 
 
-@pytest.mark.parametrize(
-    "look", ["light", *(pytest.param(look, marks=pytest.mark.slow) for look in ("dark", "narrow"))]
-)
+@IN_ANY_LIGHT
 def test_the_page_of_a_release_is_sound_in_every_state(browser, console, look):
     context, page, inspection = opened(browser, look)
     log_in(page, console)
