@@ -21,6 +21,7 @@ EXAMPLE = {"request": {"method": "POST", "path": "/reports/1/export"}, "expect":
 ROUNDS = 60
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize("seed", [1, 2])
 def test_forms_filled_with_anything_are_answered(client, catalogue, seed):
     may = ("view_policy", "add_policy", "change_policy", "add_release", "change_release", "add_switch", "change_switch")

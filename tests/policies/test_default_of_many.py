@@ -47,7 +47,7 @@ def few_rows() -> Iterator[None]:
     written = Written()
     with connection.execute_wrapper(written):
         yield
-    assert 3 <= written.rows <= 12, written
+    assert 3 <= written.rows <= 16, written
     assert written.statements <= 60, written
 
 
