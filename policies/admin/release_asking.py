@@ -256,7 +256,7 @@ def _moment(field: str, typed: str) -> datetime | None:
 
 def _tell(request: HttpRequest, done: Released) -> None:
     made = done.release
-    how = releases.mode_words(made.mode)
+    how = "enforced" if made.mode == Mode.ENFORCE else "in shadow"
     if made.role == Role.CANDIDATE:
         how = "a candidate"
     elif made.rollout != 100:

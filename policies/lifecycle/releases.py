@@ -22,7 +22,6 @@ from policies.models import (
     Environment,
     GateName,
     GateOutcome,
-    Mode,
     OnChange,
     Policy,
     Release,
@@ -71,7 +70,7 @@ def release(
     have used, or lets every counter start anew, which is a change by itself. The terms are those of
     `policies.lifecycle.terms`. `acknowledge` are the revisions that it takes along knowingly; `break_glass` is the
     kind of reason to go past the approval that the environment asks for.
-    Raises `Invalid`, or `Refusal` (`archived`, `frozen`, `base`, `endpoint_taken`, `no_enforced`, `held`).
+    Raises `Invalid`, or `Refusal` (`archived`, `frozen`, `base`, `endpoint_taken`, `no_enforced`, `expiring`, `held`).
     """
     now = now or timezone.now()
     by.require("add_release", service=revision.policy.service, environment=environment)
@@ -97,20 +96,15 @@ def release(
         same = _said_already(revision, environment, wanted, break_glass, checklist)
         if same is not None:
             return Released(same, created=False)
-        _refuse_alone(policy, environment, wanted)
-        _refuse_glass(environment, break_glass)
-        _refuse_wave_over_an_end(policy, environment, wanted)
+        _refuse_here(policy, environment, wanted, break_glass)
         acknowledged = gates.check_base(revision, environment, acknowledge, by.name)
         if wanted.role == Role.ENFORCED:
             places.refuse_taken_endpoints(policy, revision, environment)
-        new = Release.objects.create(
-            policy=policy,
-            environment=environment,
-            revision=revision,
-            **wanted.columns(),
+        new = _insert(
+            revision,
+            environment,
+            wanted,
             checklist=checklist.slug if checklist else "",
-            terms=wanted.digest(revision, environment),
-            basis=places.basis(policy, environment),
             acknowledged=acknowledged,
             break_glass=break_glass,
             evidence=dict(evidence) if evidence else None,
@@ -229,6 +223,26 @@ def _said_already(
     asked = Release.objects.filter(policy=policy, environment=environment, state__in=PENDING, break_glass=break_glass)
     asked = asked.filter(checklist=checklist.slug if checklist else "")
     return asked.filter(terms=wanted.digest(revision, environment)).select_related(*places.SHOWN).first()
+
+
+def _insert(revision: Revision, environment: Environment, wanted: Terms, **about: Any) -> Release:
+    """The row of a request, with the hashes of what an approval covers and of what it is compared with."""
+    return Release.objects.create(
+        policy=revision.policy,
+        environment=environment,
+        revision=revision,
+        **wanted.columns(),
+        terms=wanted.digest(revision, environment),
+        basis=places.basis(revision.policy, environment),
+        **about,
+    )
+
+
+def _refuse_here(policy: Policy, environment: Environment, wanted: Terms, break_glass: str) -> None:
+    """Terms that make no sense in this place as it is now."""
+    _refuse_alone(policy, environment, wanted)
+    _refuse_glass(environment, break_glass)
+    _refuse_wave_over_an_end(policy, environment, wanted)
 
 
 def _refuse_alone(policy: Policy, environment: Environment, wanted: Terms) -> None:
@@ -382,8 +396,3 @@ def _closed_gate(release: Release) -> Refusal:
         listed = "; ".join(item.text.rstrip(".") for item in items[:3])
         return Refusal("checklist", f"Release {release.pk} waits for its checklist: {listed}.")
     return Refusal("scheduled", f"Release {release.pk} is scheduled for {release.starts_at:%Y-%m-%d %H:%M} UTC.")
-
-
-def mode_words(mode: str) -> str:
-    """`enforced` or `in shadow`."""
-    return "enforced" if mode == Mode.ENFORCE else "in shadow"
