@@ -23,7 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from policies.jobs import standing
-from policies.lifecycle import outbox
+from policies.lifecycle.mail import outbox
 from policies.models import Notice
 
 REQUESTS = Counter("console_requests", "Requests answered, by view and status.", ["view", "status"])

@@ -8,7 +8,10 @@ from django.db.models import Count, Min, Q, QuerySet
 from django.urls import reverse
 
 from policies.admin import release_page
-from policies.lifecycle import due, final_notes, reach, reviews
+from policies.lifecycle import reach
+from policies.lifecycle.documenting import final_notes
+from policies.lifecycle.editing import reviews
+from policies.lifecycle.releasing import due
 from policies.models import PENDING, Environment, Hold, Policy, Release, ReleaseState
 
 SHOWN = 5

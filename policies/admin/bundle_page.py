@@ -10,8 +10,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from policies.admin.door import actor
-from policies.lifecycle import going_back, places
+from policies.lifecycle import places
 from policies.lifecycle.refusals import Forbidden, Refusal
+from policies.lifecycle.releasing import going_back
 from policies.models import Environment, Release, Role, Service
 
 SHOWN = 50

@@ -17,7 +17,7 @@ from policies.admin.filters import InUseFilter, StateFilter
 from policies.admin.verbs import ReasonField, VerbAdmin, VerbForm, columns
 from policies.lifecycle import access, catalog
 from policies.lifecycle.actor import Actor
-from policies.lifecycle.content import METHODS
+from policies.lifecycle.editing.content import METHODS
 from policies.models import (
     Endpoint,
     Environment,

@@ -16,11 +16,12 @@ from django.template.response import TemplateResponse
 from policies.admin.door import actor
 from policies.admin.policy_page import page_url
 from policies.admin.sheet import Sheet
-from policies.lifecycle import access, content, difference, texts
+from policies.lifecycle import access, texts
 from policies.lifecycle.actor import Actor
-from policies.lifecycle.difference import Line
-from policies.lifecycle.merging import Merged, merged
-from policies.lifecycle.policies import create_policy, newest, save_policy
+from policies.lifecycle.editing import content, difference
+from policies.lifecycle.editing.difference import Line
+from policies.lifecycle.editing.merging import Merged, merged
+from policies.lifecycle.editing.policies import create_policy, newest, save_policy
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal, Stale
 from policies.models import Endpoint, Policy, PolicyScope, Revision, Service, Team
 from policy_client.examples import MAX_EXAMPLES

@@ -21,9 +21,9 @@ from policies.admin.typed_forms import (
     tick_field,
     typed_length,
 )
-from policies.lifecycle import particulars
-from policies.lifecycle.content import BASELINE, EXPECTED_RESULT, METHODS
-from policies.lifecycle.particulars import MOST_LABELS
+from policies.lifecycle.editing import particulars
+from policies.lifecycle.editing.content import BASELINE, EXPECTED_RESULT, METHODS
+from policies.lifecycle.editing.particulars import MOST_LABELS
 from policies.models import Direction, Endpoint, Metric, PolicyScope, Revision, Service, Team
 from policies.models.policy import DEFAULT_REVIEW_DAYS
 

@@ -7,7 +7,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 
-from policies.lifecycle import environments, reach
+from policies.lifecycle import reach
+from policies.lifecycle.documenting import environments
 from policies.models import Environment, Service
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from policies.admin.typed_forms import TypedForm, choice_field, number_field, prose_field, text_field, tick_field
 from policies.lifecycle import access
-from policies.lifecycle.policies import newest
+from policies.lifecycle.editing.policies import newest
 from policies.models import Environment, Policy, ReleaseState, Service
 from policies.publishing.plans import live_plan
 from policy_client.errors import Refused

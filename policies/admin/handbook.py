@@ -8,8 +8,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.template.response import TemplateResponse
 
 from policies.admin.door import actor
-from policies.lifecycle.handbook import handbook
-from policies.lifecycle.handbook_text import markdown
+from policies.lifecycle.documenting.handbook import handbook
+from policies.lifecycle.documenting.handbook_text import markdown
 from policies.models import Environment, Service
 
 MARKDOWN = "markdown"

@@ -12,7 +12,7 @@ from django.utils.timesince import timesince
 from policies.admin import cells
 from policies.admin.filters import StateFilter
 from policies.jobs import standing
-from policies.lifecycle import outbox
+from policies.lifecycle.mail import outbox
 from policies.models import JobRun, Notice, RunOutcome
 
 TONES = {

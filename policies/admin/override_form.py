@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 
 from policies.admin.verbs import MomentField, ReasonField, VerbForm
-from policies.lifecycle.override_keys import LONGEST_VALUE, MOST_PARTS
+from policies.lifecycle.overriding.override_keys import LONGEST_VALUE, MOST_PARTS
 from policies.lifecycle.refusals import Invalid
 from policies.models import OverrideEffect
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from django.utils.safestring import SafeString
 
 from policies.admin import cells
-from policies.lifecycle import overrides
+from policies.lifecycle.overriding import overrides
 from policies.models import Override, OverrideEffect
 
 OPEN, ENDED, OVER = "open", "ended", "over"

@@ -18,8 +18,9 @@ from policies.admin.override_form import PARTS, ROWS, OverrideForm
 from policies.admin.override_words import OPEN, OVER, pill, sentence, state_of
 from policies.admin.policy_page import is_live, page_url, read_pk
 from policies.admin.verbs import VerbAdmin, act_page, columns
-from policies.lifecycle import access, override_rules, overrides, reach
+from policies.lifecycle import access, reach
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.overriding import override_rules, overrides
 from policies.lifecycle.refusals import Invalid
 from policies.models import Environment, Override, Policy
 from policy_client.rules.keyed import Keyed

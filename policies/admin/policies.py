@@ -25,9 +25,10 @@ from policies.admin.policy_filters import (
 )
 from policies.admin.policy_list import ScoredList
 from policies.admin.verbs import act_page
-from policies.lifecycle import difference, finding, reach
-from policies.lifecycle.documentation import Code, Score
-from policies.lifecycle.policies import archive_policy, newest
+from policies.lifecycle import finding, reach
+from policies.lifecycle.documenting.documentation import Code, Score
+from policies.lifecycle.editing import difference
+from policies.lifecycle.editing.policies import archive_policy, newest
 from policies.models import Mode, Policy, PolicyScope, Release, ReleaseState, Revision, Role
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from django.db.models import Count, Q
 
 from policies.admin import traffic
-from policies.lifecycle import going_back
-from policies.lifecycle.going_back import Fallback
 from policies.lifecycle.places import rollback_command
+from policies.lifecycle.releasing import going_back
+from policies.lifecycle.releasing.going_back import Fallback
 from policies.models import (
     PENDING,
     Environment,

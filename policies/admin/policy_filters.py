@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from policies.admin.filters import TypedFilter
 from policies.admin.within import WithinReach
-from policies.lifecycle import access, finding, reviews
+from policies.lifecycle import access, finding
+from policies.lifecycle.editing import reviews
 from policies.models import Environment, Mode, PolicyScope, Release, ReleaseState, Role, Team
 
 

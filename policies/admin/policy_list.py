@@ -6,7 +6,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 from django.utils import timezone
 
-from policies.lifecycle import documentation_facts
+from policies.lifecycle.documenting import documentation_facts
 
 
 class ScoredList(ChangeList):

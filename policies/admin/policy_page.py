@@ -15,10 +15,13 @@ from django.utils.dateparse import parse_datetime
 from policies.admin import policy_facts, policy_overrides, policy_review, story
 from policies.admin.door import actor
 from policies.admin.typed_forms import read_integer
-from policies.lifecycle import difference, going_back, overrides, reviews, switches
+from policies.lifecycle import switches
 from policies.lifecycle.access import Place
-from policies.lifecycle.policies import newest
+from policies.lifecycle.editing import difference, reviews
+from policies.lifecycle.editing.policies import newest
+from policies.lifecycle.overriding import overrides
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
+from policies.lifecycle.releasing import going_back
 from policies.models import Effect, Environment, Policy, Release, ReleaseState
 from policy_client.examples import parse_examples
 from policy_client.rules.wording import duration

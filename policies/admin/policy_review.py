@@ -9,9 +9,10 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from policies.admin import cells
-from policies.lifecycle import documentation_facts, particulars, reviews
-from policies.lifecycle.documentation import Score
-from policies.lifecycle.policies import newest
+from policies.lifecycle.documenting import documentation_facts
+from policies.lifecycle.documenting.documentation import Score
+from policies.lifecycle.editing import particulars, reviews
+from policies.lifecycle.editing.policies import newest
 from policies.models import Policy
 
 

@@ -27,12 +27,14 @@ from policies.admin.typed_forms import (
     read_integer,
     text_field,
 )
-from policies.lifecycle import difference, gates, holds, places, releases, touches
-from policies.lifecycle.difference import Line
-from policies.lifecycle.policies import newest
+from policies.lifecycle import places, touches
+from policies.lifecycle.editing import difference
+from policies.lifecycle.editing.difference import Line
+from policies.lifecycle.editing.policies import newest
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
-from policies.lifecycle.releases import Released
-from policies.lifecycle.terms import read_steps
+from policies.lifecycle.releasing import gates, holds, releases
+from policies.lifecycle.releasing.releases import Released
+from policies.lifecycle.releasing.terms import read_steps
 from policies.lifecycle.touches import Touched
 from policies.models import (
     BreakGlass,

@@ -15,26 +15,13 @@ from django.utils import timezone
 
 from policies.admin.checklist_items import checklist_context
 from policies.admin.door import actor
-from policies.lifecycle import (
-    approvals,
-    change_story,
-    checklists,
-    difference,
-    due,
-    final_notes,
-    gates,
-    going_back,
-    holds,
-    places,
-    preview,
-    promotion,
-    reach,
-    releases,
-    steps,
-)
+from policies.lifecycle import checklists, places, reach
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.documenting import change_story, final_notes
+from policies.lifecycle.editing import difference
 from policies.lifecycle.refusals import Forbidden, Refusal
-from policies.lifecycle.terms import steps_of
+from policies.lifecycle.releasing import approvals, due, gates, going_back, holds, preview, promotion, releases, steps
+from policies.lifecycle.releasing.terms import steps_of
 from policies.models import PENDING, Hold, Release, ReleaseState, Role, Stage
 
 LOOKS = {

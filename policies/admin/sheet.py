@@ -18,7 +18,7 @@ from policies.admin.editor_forms import (
 from policies.admin.example_forms import ExampleForm, example_rows, fresh_example, typed_example
 from policies.admin.rule_forms import RuleForm, fresh_rule, rule_form, typed_rule
 from policies.admin.typed_forms import TypedForm, bound
-from policies.lifecycle.content import MOST_ENDPOINTS, MOST_RULES
+from policies.lifecycle.editing.content import MOST_ENDPOINTS, MOST_RULES
 from policies.models import PolicyScope, Service
 from policy_client.examples import MAX_EXAMPLES
 from policy_client.rules import KINDS

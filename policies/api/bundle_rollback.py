@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from policies.api.release_bodies import BundleRollbackBody
 from policies.api.release_rows import BundleRollbackRow, bundle_told
 from policies.api.rooms import Room
-from policies.lifecycle import going_back
+from policies.lifecycle.releasing import going_back
 from policies.models import Service
 
 

@@ -18,8 +18,8 @@ from policies.api.preconditions import etag_of, require_match
 from policies.api.problems import invalid
 from policies.api.rooms import Room
 from policies.lifecycle import catalog
-from policies.lifecycle.handbook import handbook
-from policies.lifecycle.handbook_text import markdown
+from policies.lifecycle.documenting.handbook import handbook
+from policies.lifecycle.documenting.handbook_text import markdown
 from policies.models import MOST_APPROVALS, Environment, Service, Team
 
 _SLUG = "Its name in URLs, commands and bundles; it cannot be changed later."

@@ -15,7 +15,7 @@ from policies.api.preconditions import etag_of, require_match
 from policies.api.problems import invalid
 from policies.api.rooms import Room
 from policies.lifecycle import catalog
-from policies.lifecycle.content import METHODS
+from policies.lifecycle.editing.content import METHODS
 from policies.models import Endpoint, Service
 
 

@@ -12,7 +12,7 @@ from policies.api.fields import moment
 from policies.api.filters import OfPolicy
 from policies.api.release_bodies import ReasonBody
 from policies.api.rooms import Room
-from policies.lifecycle import holds
+from policies.lifecycle.releasing import holds
 from policies.models import Hold
 
 

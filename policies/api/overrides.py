@@ -14,7 +14,7 @@ from policies.api.fields import LONGEST_REASON, Body, Choice, Moment, Named, Pol
 from policies.api.filters import OfPolicy, YesNo
 from policies.api.preconditions import etag_of, require_match
 from policies.api.rooms import Room
-from policies.lifecycle import overrides
+from policies.lifecycle.overriding import overrides
 from policies.models import Environment, Override, OverrideEffect
 from policy_client.rules.keyed import MAX_LIMIT
 

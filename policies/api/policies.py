@@ -24,17 +24,9 @@ from policies.api.preconditions import conditional, require_match
 from policies.api.problems import invalid
 from policies.api.rooms import Room
 from policies.api.touched_rows import Touches
-from policies.lifecycle import (
-    content,
-    difference,
-    documentation_facts,
-    finding,
-    particulars,
-    policies,
-    reviews,
-    texts,
-    touches,
-)
+from policies.lifecycle import finding, texts, touches
+from policies.lifecycle.documenting import documentation_facts
+from policies.lifecycle.editing import content, difference, particulars, policies, reviews
 from policies.lifecycle.refusals import Invalid
 from policies.models import Environment, Policy, PolicyScope, Release, ReleaseState, Revision
 from policy_client.rules import parse_written

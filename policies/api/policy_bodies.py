@@ -7,9 +7,9 @@ from rest_framework import serializers
 
 from policies.api.example_schema import PolicyExample
 from policies.api.rule_schema import rules
-from policies.lifecycle.content import METHODS, MOST_ENDPOINTS, MOST_RULES
-from policies.lifecycle.documentation import Code
-from policies.lifecycle.particulars import LABEL, MOST_LABELS, MOST_REVIEW_DAYS
+from policies.lifecycle.documenting.documentation import Code
+from policies.lifecycle.editing.content import METHODS, MOST_ENDPOINTS, MOST_RULES
+from policies.lifecycle.editing.particulars import LABEL, MOST_LABELS, MOST_REVIEW_DAYS
 from policies.models import Direction, Metric, PolicyScope, Revision
 from policies.models.policy import DEFAULT_REVIEW_DAYS, LONGEST_TICKET
 from policy_client.examples import MAX_EXAMPLES

@@ -5,7 +5,8 @@ from typing import Any
 from rest_framework import serializers
 
 from policies.api.fields import LONGEST_REASON, Body, Choice, Moment, Named, PolicyReference, Text, Whole
-from policies.lifecycle import final_notes, terms
+from policies.lifecycle.documenting import final_notes
+from policies.lifecycle.releasing import terms
 from policies.models import BreakGlass, ChecklistTemplate, Environment, Mode, OnChange, Role
 
 

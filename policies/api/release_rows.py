@@ -7,9 +7,10 @@ from rest_framework import serializers
 
 from policies.api.checklists import ChecklistRow, checklist_told
 from policies.api.fields import moment
-from policies.lifecycle import gates, going_back, places, releases, steps
-from policies.lifecycle.going_back import BundleRollback
+from policies.lifecycle import places
 from policies.lifecycle.places import document
+from policies.lifecycle.releasing import gates, going_back, releases, steps
+from policies.lifecycle.releasing.going_back import BundleRollback
 from policies.models import PENDING, GateOutcome, OnChange, Release, ReleaseState, Verdict
 
 

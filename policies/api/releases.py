@@ -15,18 +15,10 @@ from policies.api import release_rows as rows
 from policies.api.filters import OfPolicy
 from policies.api.problems import invalid
 from policies.api.rooms import Room
-from policies.lifecycle import (
-    approvals,
-    change_story,
-    final_notes,
-    going_back,
-    policies,
-    preview,
-    promotion,
-    releases,
-    steps,
-)
-from policies.lifecycle.releases import Released
+from policies.lifecycle.documenting import change_story, final_notes
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import approvals, going_back, preview, promotion, releases, steps
+from policies.lifecycle.releasing.releases import Released
 from policies.models import Mode, Policy, Release, ReleaseState, Revision, Role
 
 

@@ -4,8 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from policies.lifecycle import due, outbox, overrides, reminders, retention, switches
+from policies.lifecycle import retention, switches
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.mail import outbox, reminders
+from policies.lifecycle.overriding import overrides
+from policies.lifecycle.releasing import due
 
 OFTEN = timedelta(seconds=10)
 HOURLY = timedelta(hours=1)

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from policies.lifecycle import audit, checklists, locks
 from policies.lifecycle.actor import Actor
-from policies.lifecycle.content import Faults, check_endpoint
-from policies.lifecycle.endpoint_rows import alike, taken_by
+from policies.lifecycle.editing.content import Faults, check_endpoint
+from policies.lifecycle.editing.endpoint_rows import alike, taken_by
 from policies.lifecycle.refusals import Invalid, Refusal, Stale
 from policies.lifecycle.texts import unstorable_fields
 from policies.models import ChecklistTemplate, Endpoint, Environment, Policy, ReleaseState, Service, Team

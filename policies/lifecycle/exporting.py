@@ -9,7 +9,7 @@ from policies.files import writing
 from policies.lifecycle import access
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.batches import batched
-from policies.lifecycle.policies import newest
+from policies.lifecycle.editing.policies import newest
 from policies.lifecycle.refusals import Forbidden, Invalid
 from policies.lifecycle.texts import storable
 from policies.models import Environment, Policy, PolicyScope, Release, ReleaseState, Revision, Role, Service

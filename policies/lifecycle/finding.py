@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from django.db.models import Q, QuerySet
 from django.utils.text import smart_split, unescape_string_literal
 
-from policies.lifecycle.particulars import LABEL
+from policies.lifecycle.editing.particulars import LABEL
 from policies.lifecycle.texts import storable
 from policies.models import Endpoint, Policy
 

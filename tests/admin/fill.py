@@ -36,8 +36,11 @@ def fill() -> None:
     from django.contrib.auth.models import User  # noqa: PLC0415 - the models are there only now
     from django.utils import timezone  # noqa: PLC0415
 
-    from policies.lifecycle import catalog, heartbeats, keys, outbox, overrides, people, releases, switches  # noqa: PLC0415
+    from policies.lifecycle import catalog, heartbeats, keys, people, switches  # noqa: PLC0415
     from policies.lifecycle.actor import Actor  # noqa: PLC0415
+    from policies.lifecycle.mail import outbox  # noqa: PLC0415
+    from policies.lifecycle.overriding import overrides  # noqa: PLC0415
+    from policies.lifecycle.releasing import releases  # noqa: PLC0415
     from policies.models import JobRun, Policy, Team  # noqa: PLC0415
     from tests.admin.fill_releases import fill_releases  # noqa: PLC0415
     from tests.policies import factories  # noqa: PLC0415

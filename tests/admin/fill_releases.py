@@ -5,17 +5,10 @@ from typing import Any
 
 from django.utils import timezone
 
-from policies.lifecycle import (
-    approvals,
-    catalog,
-    checklists,
-    final_notes,
-    going_back,
-    promotion,
-    releases,
-    steps,
-)
+from policies.lifecycle import catalog, checklists
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.documenting import final_notes
+from policies.lifecycle.releasing import approvals, going_back, promotion, releases, steps
 from policies.models import ChecklistTemplate, Environment, Policy, Release
 from tests.policies import factories
 

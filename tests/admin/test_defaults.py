@@ -4,7 +4,9 @@ import pytest
 from django.utils import timezone
 
 from policies.admin import policy_facts
-from policies.lifecycle import policies, releases, switches
+from policies.lifecycle import switches
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import releases
 from policies.models import Policy
 from tests.admin.browsing import fill
 from tests.admin.test_policy_editor import ADD, COMPLETE, change_url, send

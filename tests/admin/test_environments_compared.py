@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from policies.lifecycle import releases
+from policies.lifecycle.releasing import releases
 from tests.policies import factories
 
 

@@ -4,7 +4,9 @@ import pytest
 from django.template.loader import render_to_string
 
 from policies.admin.explaining import RequestForm, shown
-from policies.lifecycle import policies, releases, switches
+from policies.lifecycle import switches
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import releases
 from policies.models import AuditEvent
 from policy_client.explain import explain, sample_call
 from policy_client.plan import compile

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from policies.jobs.registry import JOBS
-from policies.lifecycle import outbox
+from policies.lifecycle.mail import outbox
 from policies.models import JobRun, Notice
 from tests.policies.factories import Catalogue, person
 

@@ -8,7 +8,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from policies.lifecycle import catalog, keys, overrides, releases, switches
+from policies.lifecycle import catalog, keys, switches
+from policies.lifecycle.overriding import overrides
+from policies.lifecycle.releasing import releases
 from policies.models import AuditEvent, Environment, Instance, Policy, Release, Service, Switch, Team
 from tests.policies.factories import SYSTEM, Catalogue, endpoint, make_policy
 

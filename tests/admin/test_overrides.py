@@ -7,7 +7,8 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from policies.lifecycle import overrides, releases
+from policies.lifecycle.overriding import overrides
+from policies.lifecycle.releasing import releases
 from policies.models import AuditEvent, Environment, Override
 from policies.publishing import bundles
 from tests.admin.browsing import fill

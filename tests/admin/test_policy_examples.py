@@ -2,7 +2,7 @@
 
 import pytest
 
-from policies.lifecycle.policies import newest
+from policies.lifecycle.editing.policies import newest
 from policies.models import Policy
 from tests.admin.browsing import form
 from tests.admin.test_policy_editor import ADD, COMPLETE, change_url, send

@@ -4,7 +4,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from policies.lifecycle import catalog, heartbeats, releases, switches
+from policies.lifecycle import catalog, heartbeats, switches
+from policies.lifecycle.releasing import releases
 from policies.models import Release
 from tests.policies import factories
 

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from policies.lifecycle import going_back, heartbeats, releases, switches
+from policies.lifecycle import heartbeats, switches
+from policies.lifecycle.releasing import going_back, releases
 from policies.models import AuditEvent, Policy, Release, ReleaseState, Switch
 from policies.publishing import versions
 from tests.admin.browsing import fill, form, forms

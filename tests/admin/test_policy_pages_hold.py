@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from policies.lifecycle import releases
-from policies.lifecycle.policies import archive_policy
+from policies.lifecycle.editing.policies import archive_policy
+from policies.lifecycle.releasing import releases
 from tests.admin.browsing import forms
 from tests.policies import factories
 

@@ -6,7 +6,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from policies.lifecycle import notices, releases
+from policies.lifecycle.mail import notices
+from policies.lifecycle.releasing import releases
 from policies.models import Hold, Release
 from tests.admin.browsing import fill, forms
 from tests.policies import factories

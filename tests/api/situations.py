@@ -6,7 +6,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from policies.lifecycle import going_back, holds, policies, releases, steps
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import going_back, holds, releases, steps
 from policies.models import Environment, Policy, Release
 from tests.policies.factories import SYSTEM, change, endpoint, make_policy, rate_limit
 

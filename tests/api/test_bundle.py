@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from policies.lifecycle import keys, releases, switches
-from policies.lifecycle.policies import newest
+from policies.lifecycle import keys, switches
+from policies.lifecycle.editing.policies import newest
+from policies.lifecycle.releasing import releases
 from tests.api.client import Api
 from tests.policies.factories import SYSTEM, Catalogue, make_policy
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from policies.api.checklists import checklist_told
-from policies.lifecycle import keys, releases
+from policies.lifecycle import keys
+from policies.lifecycle.releasing import releases
 from policies.models import AuditEvent, CheckReport, Release
 from tests.api.client import Api
 from tests.policies.factories import SYSTEM, Catalogue, make_policy

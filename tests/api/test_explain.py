@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from policies.lifecycle import policies, releases
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import releases
 from policies.models import AuditEvent, RuleCount
 from tests.api.client import Api
 from tests.policies.factories import SYSTEM, Catalogue, make_policy

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from policies.lifecycle import policies, releases
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import releases
 from policies.models import AuditEvent, Endpoint, Policy, Revision
 from tests.api.client import Api
 from tests.policies.factories import SYSTEM, Catalogue, change, draft, endpoint, make_policy, rate_limit

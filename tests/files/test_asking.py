@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from policies.lifecycle import catalog, going_back, holds, importing, policies, releases
+from policies.lifecycle import catalog, importing
+from policies.lifecycle.editing import policies
 from policies.lifecycle.importing import Asked
+from policies.lifecycle.releasing import going_back, holds, releases
 from policies.models import AuditEvent, Environment, Policy, Release
 from tests.files.hands import WHY, entries, entry, exported, file, imported, previewed
 from tests.policies.factories import SYSTEM, Catalogue, acting, change, endpoint, grant, make_policy, person

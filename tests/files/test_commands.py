@@ -9,7 +9,8 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from policies.lifecycle import final_notes, policies
+from policies.lifecycle.documenting import final_notes
+from policies.lifecycle.editing import policies
 from policies.models import Policy, Release
 from tests.files.hands import counts, entries, entry, file
 from tests.files.test_asking import put_live

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from policies.lifecycle import policies
+from policies.lifecycle.editing import policies
 from policies.lifecycle.refusals import Invalid, Refusal, Stale
 from policies.models import AuditEvent, Endpoint, Policy, Revision
 from policy_client import match

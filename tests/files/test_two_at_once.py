@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from policies.lifecycle import audit, policies, releases
+from policies.lifecycle import audit
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import releases
 from policies.models import AuditEvent, Policy, Revision
 from tests.files.hands import entries, entry, exported, file, imported
 from tests.policies.factories import SYSTEM, make_catalogue, make_policy

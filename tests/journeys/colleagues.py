@@ -17,8 +17,10 @@ POLICIES = ("edited", "contended", "urgent")
 
 def main(service: str) -> None:
     """What `stage` sets, and more."""
-    from policies.lifecycle import catalog, policies, releases  # noqa: PLC0415 - the models are there only now
+    from policies.lifecycle import catalog  # noqa: PLC0415
     from policies.lifecycle.actor import Actor  # noqa: PLC0415
+    from policies.lifecycle.editing import policies  # noqa: PLC0415
+    from policies.lifecycle.releasing import releases  # noqa: PLC0415
     from policies.models import Environment  # noqa: PLC0415
     from tests.policies import factories  # noqa: PLC0415
 

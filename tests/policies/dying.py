@@ -31,16 +31,9 @@ from django.core.management import call_command  # noqa: E402
 from django.db import DatabaseError, connection  # noqa: E402
 
 from policies.files import writing  # noqa: E402
-from policies.lifecycle import (  # noqa: E402
-    approvals,
-    due,
-    going_back,
-    importing,
-    policies,
-    promotion,
-    releases,
-    switches,
-)
+from policies.lifecycle import importing, switches  # noqa: E402
+from policies.lifecycle.editing import policies  # noqa: E402
+from policies.lifecycle.releasing import approvals, due, going_back, promotion, releases  # noqa: E402
 from policies.models import (  # noqa: E402
     Environment,
     Policy,

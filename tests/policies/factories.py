@@ -6,8 +6,9 @@ from typing import Any
 
 from django.contrib.auth.models import User
 
-from policies.lifecycle import access, catalog, grants, policies
+from policies.lifecycle import access, catalog, grants
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.editing import policies
 from policies.models import Environment, Grant, GrantRole, Policy, Service, Team
 
 SYSTEM = Actor(name="command:tests", door="command")

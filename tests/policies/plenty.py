@@ -11,8 +11,11 @@ from django.db.models import Model
 from django.utils import timezone
 
 from policies import ledger
-from policies.lifecycle import going_back, holds, outbox, overrides, releases, switches
+from policies.lifecycle import switches
 from policies.lifecycle.heartbeats import Count, Heartbeat, record
+from policies.lifecycle.mail import outbox
+from policies.lifecycle.overriding import overrides
+from policies.lifecycle.releasing import going_back, holds, releases
 from policies.models import (
     AuditEvent,
     Endpoint,

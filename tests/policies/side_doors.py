@@ -10,9 +10,11 @@ from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 
-from policies.lifecycle import approvals, keys, policies, releases
+from policies.lifecycle import keys
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.editing import policies
 from policies.lifecycle.refusals import Refusal
+from policies.lifecycle.releasing import approvals, releases
 from policies.models import Environment, Policy, Release
 from tests.api.client import Api
 from tests.policies.factories import Catalogue, acting, change, grant, make_policy, person, rate_limit

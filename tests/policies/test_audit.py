@@ -12,8 +12,10 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
 from policies import ledger
-from policies.lifecycle import audit, catalog, going_back, policies, releases, switches
+from policies.lifecycle import audit, catalog, switches
+from policies.lifecycle.editing import policies
 from policies.lifecycle.refusals import Invalid
+from policies.lifecycle.releasing import going_back, releases
 from policies.models import AuditEvent, AuditHead, Revision, Team
 from tests.policies.factories import SYSTEM, Catalogue, change, make_policy
 

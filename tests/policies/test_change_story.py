@@ -7,7 +7,10 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from policies.lifecycle import change_story, final_notes, going_back, places, policies, releases
+from policies.lifecycle import places
+from policies.lifecycle.documenting import change_story, final_notes
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import going_back, releases
 from policies.models import Policy, Release
 from tests.policies.factories import SYSTEM, Catalogue, change, make_policy, rate_limit
 

@@ -7,9 +7,11 @@ import pytest
 from django.apps.registry import Apps
 
 from policies import shipped
-from policies.lifecycle import audit, catalog, checklists, final_notes, keys, releases
+from policies.lifecycle import audit, catalog, checklists, keys
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.documenting import final_notes
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal, Stale
+from policies.lifecycle.releasing import releases
 from policies.models import (
     AuditEvent,
     ChecklistItem,

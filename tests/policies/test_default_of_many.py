@@ -11,7 +11,9 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from policies.lifecycle import due, going_back, places, policies, releases, switches
+from policies.lifecycle import places, switches
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import due, going_back, releases
 from policies.models import Environment, Policy, Release, Service
 from policies.publishing import bundles
 from policy_client.rollout import is_inside

@@ -11,8 +11,10 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.lifecycle import catalog, difference, going_back, policies, releases, switches
+from policies.lifecycle import catalog, switches
+from policies.lifecycle.editing import difference, policies
 from policies.lifecycle.refusals import Invalid, Refusal
+from policies.lifecycle.releasing import going_back, releases
 from policies.models import (
     AuditEvent,
     Environment,

@@ -7,8 +7,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from policies.lifecycle import documentation, documentation_facts, going_back, overrides, releases, switches
-from policies.lifecycle.documentation import POINTS, Code, Facts, Score
+from policies.lifecycle import switches
+from policies.lifecycle.documenting import documentation, documentation_facts
+from policies.lifecycle.documenting.documentation import POINTS, Code, Facts, Score
+from policies.lifecycle.overriding import overrides
+from policies.lifecycle.releasing import going_back, releases
 from policies.models import Override, Policy, Release, Switch, Team
 from tests.policies.factories import SYSTEM, Catalogue, draft, endpoint, make_policy
 

@@ -7,8 +7,9 @@ import pytest
 from django.db import connection
 
 from policies import ledger
-from policies.lifecycle import content, difference, policies, releases
+from policies.lifecycle.editing import content, difference, policies
 from policies.lifecycle.refusals import Invalid
+from policies.lifecycle.releasing import releases
 from policies.models import Policy, Revision
 from policies.publishing import bundles
 from policy_client.bundle import parse_policy

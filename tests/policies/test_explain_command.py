@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from policies.lifecycle import catalog, policies, releases, switches
+from policies.lifecycle import catalog, switches
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import releases
 from policies.models import Publication
 from tests.policies.factories import SYSTEM, Catalogue, endpoint, make_policy, rate_limit
 

@@ -10,7 +10,8 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from policies.lifecycle import finding, reviews
+from policies.lifecycle import finding
+from policies.lifecycle.editing import reviews
 from policies.models import Endpoint, Policy, Revision
 from tests.policies.factories import Catalogue, make_policy
 

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from policies.lifecycle import catalog, policies, releases
-from policies.lifecycle.handbook import handbook
-from policies.lifecycle.handbook_text import markdown
+from policies.lifecycle import catalog
+from policies.lifecycle.documenting.handbook import handbook
+from policies.lifecycle.documenting.handbook_text import markdown
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import releases
 from policies.models import Environment, Policy, Service
 from policies.publishing import bundles
 from tests.policies.factories import SYSTEM, Catalogue, change, endpoint, make_policy, rate_limit

@@ -9,7 +9,8 @@ from django.core.management import call_command, get_commands
 from policies.jobs import runs, standing
 from policies.jobs.alone import alone
 from policies.jobs.registry import HOURLY, JOBS, Job
-from policies.lifecycle import audit, outbox, switches
+from policies.lifecycle import audit, switches
+from policies.lifecycle.mail import outbox
 from policies.lifecycle.refusals import Refusal
 from policies.models import AuditEvent, JobRun, RunOutcome, Switch
 from tests.policies.factories import SYSTEM, Catalogue, make_catalogue

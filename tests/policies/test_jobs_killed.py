@@ -12,7 +12,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from policies.lifecycle import audit, outbox, places, releases, switches
+from policies.lifecycle import audit, places, switches
+from policies.lifecycle.mail import outbox
+from policies.lifecycle.releasing import releases
 from policies.models import AuditEvent, JobRun, Notice, Release, Switch
 from tests.policies.factories import SYSTEM, Catalogue, make_catalogue, make_policy
 from tests.policies.mailbox import mailbox

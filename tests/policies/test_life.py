@@ -8,9 +8,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError, transaction
 
-from policies.lifecycle import approvals, audit, due, gates, going_back, holds, policies, promotion, releases, steps
+from policies.lifecycle import audit
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.editing import policies
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
+from policies.lifecycle.releasing import approvals, due, gates, going_back, holds, promotion, releases, steps
 from policies.models import Environment, Gate, Hold, Policy, Release, ReleaseState
 from policies.publishing import bundles
 from tests.policies.factories import SYSTEM, Catalogue, acting, change, make_policy, rate_limit

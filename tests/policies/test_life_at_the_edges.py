@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from policies.lifecycle import approvals, due, gates, going_back, holds, policies, promotion, releases
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import approvals, due, gates, going_back, holds, promotion, releases
 from policies.models import Approval, AuditEvent, Environment, Policy, Release, ReleaseState
 from tests.policies.factories import SYSTEM, Catalogue, change, make_policy, rate_limit
 from tests.policies.test_life import HOUR, NOW, STEPS, ask, boss, live_number, now_of, refused

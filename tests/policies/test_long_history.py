@@ -12,8 +12,11 @@ from django.db import connection, transaction
 from django.test import Client
 
 from policies import ledger
-from policies.lifecycle import change_story, gates, going_back, handbook, keys, places, policies, preview, releases
+from policies.lifecycle import keys, places
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.documenting import change_story, handbook
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import gates, going_back, preview, releases
 from policies.models import AuditHead, Policy, Release
 from policies.publishing import bundles
 from tests.api.client import Api

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from policies.lifecycle import content
-from policies.lifecycle.merging import merged
+from policies.lifecycle.editing import content
+from policies.lifecycle.editing.merging import merged
 from tests.policies.factories import Catalogue, draft, endpoint, rate_limit
 
 QUOTA = {"kind": "quota", "name": "monthly", "key": ["tenant"], "limit": 100, "period": "month"}

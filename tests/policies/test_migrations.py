@@ -10,7 +10,8 @@ from django.db import DatabaseError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from policies import ledger
-from policies.lifecycle import audit, going_back, releases
+from policies.lifecycle import audit
+from policies.lifecycle.releasing import going_back, releases
 from policies.models import Policy, Release, Revision, RuleCount
 from policies.publishing import bundles
 from tests.policies.factories import SYSTEM, Catalogue, make_catalogue, make_policy

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-from policies.lifecycle import going_back, notices, overrides, releases
+from policies.lifecycle.mail import notices
+from policies.lifecycle.overriding import overrides
+from policies.lifecycle.releasing import going_back, releases
 from policies.models import Notice, Policy, Release
 from tests.policies.factories import SYSTEM, Catalogue, acting, change, grant, make_policy, person, rate_limit
 

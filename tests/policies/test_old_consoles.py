@@ -17,8 +17,9 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from policies import ledger
-from policies.lifecycle import access, audit, due, going_back, holds, places, promotion, releases, steps
+from policies.lifecycle import access, audit, places
 from policies.lifecycle.refusals import Refusal
+from policies.lifecycle.releasing import due, going_back, holds, promotion, releases, steps
 from policies.models import (
     Approval,
     Environment,

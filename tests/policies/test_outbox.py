@@ -8,7 +8,7 @@ import pytest
 from django.core import mail
 from django.db import transaction
 
-from policies.lifecycle import outbox
+from policies.lifecycle.mail import outbox
 from policies.models import Notice
 from tests.policies.mailbox import Mailbox, mailbox
 from tests.policies.test_two_at_once import at_once

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from policies.lifecycle import audit, catalog, overrides, policies, releases
+from policies.lifecycle import audit, catalog
 from policies.lifecycle.actor import Actor
-from policies.lifecycle.override_keys import read_key
+from policies.lifecycle.editing import policies
+from policies.lifecycle.overriding import overrides
+from policies.lifecycle.overriding.override_keys import read_key
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
+from policies.lifecycle.releasing import releases
 from policies.models import AuditEvent, Environment, Override, Policy
 from policies.publishing import bundles
 from policies.publishing import overrides as publishing

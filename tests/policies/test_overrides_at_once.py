@@ -5,8 +5,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from policies.lifecycle import audit, overrides, policies
+from policies.lifecycle import audit
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.editing import policies
+from policies.lifecycle.overriding import overrides
 from policies.models import AuditEvent, Override
 from tests.policies.factories import SYSTEM, make_catalogue, make_policy
 from tests.policies.test_two_at_once import PEOPLE, at_once

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from policies.lifecycle import overrides, releases
+from policies.lifecycle.overriding import overrides
+from policies.lifecycle.releasing import releases
 from policies.models import Environment, Override, Policy, Service
 from policies.publishing import bundles
 from policy_client.bundle import parse_bundle

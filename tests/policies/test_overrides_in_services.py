@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from policies.lifecycle import overrides, releases
+from policies.lifecycle.overriding import overrides
+from policies.lifecycle.releasing import releases
 from policies.models import Override, Policy
 from policies.publishing.plans import live_plan
 from policy_client.call import Call

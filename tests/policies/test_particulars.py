@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from policies.lifecycle import difference, particulars, policies
+from policies.lifecycle.editing import difference, particulars, policies
 from policies.lifecycle.refusals import Invalid
 from policies.models import Policy
 from tests.policies.factories import Catalogue, change, make_policy

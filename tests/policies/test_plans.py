@@ -15,21 +15,13 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from policies.jobs import standing
-from policies.lifecycle import (
-    change_story,
-    due,
-    going_back,
-    heartbeats,
-    keys,
-    overrides,
-    places,
-    policies,
-    releases,
-    reminders,
-    retention,
-    switches,
-)
+from policies.lifecycle import heartbeats, keys, places, retention, switches
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.documenting import change_story
+from policies.lifecycle.editing import policies
+from policies.lifecycle.mail import reminders
+from policies.lifecycle.overriding import overrides
+from policies.lifecycle.releasing import due, going_back, releases
 from policies.models import Notice, Revision
 from policies.publishing import bundles, versions
 from tests.api.client import Api

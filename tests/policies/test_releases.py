@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from policies.lifecycle import going_back, policies, releases, switches
+from policies.lifecycle import switches
+from policies.lifecycle.editing import policies
 from policies.lifecycle.refusals import Invalid, Refusal
+from policies.lifecycle.releasing import going_back, releases
 from policies.models import AuditEvent, Environment, Policy, Release, Service
 from policies.publishing import bundles, sizes
 from policy_client.bundle import parse_bundle

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from policies.lifecycle import heartbeats, keys, notices, overrides, releases, reminders, retention
+from policies.lifecycle import heartbeats, keys, retention
+from policies.lifecycle.mail import notices, reminders
+from policies.lifecycle.overriding import overrides
+from policies.lifecycle.releasing import releases
 from policies.models import (
     AuditEvent,
     Instance,

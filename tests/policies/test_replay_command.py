@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from policies.lifecycle import catalog, policies, releases
+from policies.lifecycle import catalog
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import releases
 from tests.policies.factories import SYSTEM, Catalogue, change, endpoint, make_policy, rate_limit
 
 pytestmark = pytest.mark.django_db

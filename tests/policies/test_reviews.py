@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from policies.lifecycle import policies, reviews
+from policies.lifecycle.editing import policies, reviews
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
 from policies.models import AuditEvent, Policy
 from tests.policies.factories import SYSTEM, Catalogue, acting, change, make_policy, person

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from policies.lifecycle import going_back, policies, releases
+from policies.lifecycle.editing import policies
 from policies.lifecycle.refusals import Invalid
+from policies.lifecycle.releasing import going_back, releases
 from policies.models import AuditEvent, Environment, Policy, Release
 from policies.publishing import bundles
 from policies.publishing.plans import live_plan

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from policies.lifecycle import difference, policies, releases
+from policies.lifecycle.editing import difference, policies
 from policies.lifecycle.refusals import Invalid
+from policies.lifecycle.releasing import releases
 from policies.publishing import bundles
 from policy_client.bundle import parse_bundle
 from tests.policies.factories import SYSTEM, Catalogue, change, endpoint, make_policy, rate_limit

@@ -7,9 +7,11 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from policies.lifecycle import catalog, difference, going_back, policies, releases, switches
-from policies.lifecycle.content import BASELINE, EXPECTED_RESULT
+from policies.lifecycle import catalog, switches
+from policies.lifecycle.editing import difference, policies
+from policies.lifecycle.editing.content import BASELINE, EXPECTED_RESULT
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal, Stale
+from policies.lifecycle.releasing import going_back, releases
 from policies.models import AuditEvent, Endpoint, Policy, Revision, Service
 from tests.policies.factories import (
     SYSTEM,

@@ -12,8 +12,9 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import F
 
-from policies.lifecycle import approvals, due, going_back, policies, promotion, releases, steps
 from policies.lifecycle.actor import Actor, command_actor
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import approvals, due, going_back, promotion, releases, steps
 from policies.models import Approval, Environment, Release, Revision
 from policies.publishing import bundles
 from tests.files.hands import exported

@@ -13,22 +13,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from policies.lifecycle import (
-    approvals,
-    audit,
-    catalog,
-    checklists,
-    due,
-    final_notes,
-    going_back,
-    holds,
-    promotion,
-    releases,
-    steps,
-    switches,
-)
+from policies.lifecycle import audit, catalog, checklists, switches
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.documenting import final_notes
 from policies.lifecycle.refusals import Refusal
+from policies.lifecycle.releasing import approvals, due, going_back, holds, promotion, releases, steps
 from policies.models import (
     ChecklistItem,
     ChecklistTemplate,

@@ -4,7 +4,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from policies.lifecycle import catalog, policies, releases, touches
+from policies.lifecycle import catalog, touches
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import releases
 from policies.models import Endpoint, Environment, Policy, Service
 from policy_client import match
 from policy_client.rollout import is_inside

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from policies.lifecycle import audit, catalog, going_back, heartbeats, people, policies, releases, switches
+from policies.lifecycle import audit, catalog, heartbeats, people, switches
+from policies.lifecycle.editing import policies
 from policies.lifecycle.refusals import Refusal
+from policies.lifecycle.releasing import going_back, releases
 from policies.models import (
     AuditEvent,
     Environment,

@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from policies.lifecycle import catalog, gates, policies, releases
+from policies.lifecycle import catalog
+from policies.lifecycle.editing import policies
+from policies.lifecycle.releasing import gates, releases
 from policies.models import ChecklistTemplate, Environment, Policy, Release
 from tests.policies.factories import SYSTEM
 

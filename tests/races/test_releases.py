@@ -9,8 +9,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.db.models import Count
 
-from policies.lifecycle import approvals, audit, due, going_back, holds, overrides, places, policies, releases, steps
+from policies.lifecycle import audit, places
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.editing import policies
+from policies.lifecycle.overriding import overrides
+from policies.lifecycle.releasing import approvals, due, going_back, holds, releases, steps
 from policies.models import AuditEvent, Environment, Hold, Override, OverrideEffect, Policy, Release, ReleaseState
 from policies.publishing import bundles
 from tests.policies.factories import (

@@ -11,8 +11,11 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from policies.lifecycle import going_back, grants, holds, keys, overrides, policies, releases, steps, switches
+from policies.lifecycle import grants, keys, switches
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.editing import policies
+from policies.lifecycle.overriding import overrides
+from policies.lifecycle.releasing import going_back, holds, releases, steps
 from policies.models import ChecklistItem, ChecklistTemplate, Endpoint, Environment, Policy, Release, Service, Team
 from tests.api.client import Api
 from tests.policies.factories import SYSTEM, acting, change, endpoint, grant, make_policy, person, rate_limit

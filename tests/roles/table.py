@@ -4,22 +4,12 @@ from typing import Any
 
 from django.urls import reverse
 
-from policies.lifecycle import (
-    approvals,
-    catalog,
-    checklists,
-    final_notes,
-    going_back,
-    holds,
-    overrides,
-    policies,
-    promotion,
-    releases,
-    reviews,
-    steps,
-    switches,
-)
+from policies.lifecycle import catalog, checklists, switches
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.documenting import final_notes
+from policies.lifecycle.editing import policies, reviews
+from policies.lifecycle.overriding import overrides
+from policies.lifecycle.releasing import approvals, going_back, holds, promotion, releases, steps
 from tests.policies.factories import draft, endpoint
 from tests.roles import stage
 from tests.roles.doors import (
@@ -52,12 +42,12 @@ RELEASE = {"mode": "shadow", "reason": "because"}
 
 POLICIES = (
     Row(
-        verb="policies.create_policy", roles=EDIT, where=SERVICE, on=stage.nothing,
+        verb="editing.policies.create_policy", roles=EDIT, where=SERVICE, on=stage.nothing,
         act=lambda on, place, by: policies.create_policy(new_draft(place), by=by, reason="because"),
         rest=post("/policies/", lambda on, place: new_draft(place)),
     ),
     Row(
-        verb="policies.save_policy", roles=EDIT, where=SERVICE, on=stage.policy,
+        verb="editing.policies.save_policy", roles=EDIT, where=SERVICE, on=stage.policy,
         act=lambda on, place, by: policies.save_policy(
             on, policies.merged(on, {"rollback_note": "other"}), base=1, by=by, reason="because"
         ),
@@ -66,13 +56,14 @@ POLICIES = (
         ),
     ),
     Row(
-        verb="policies.archive_policy", roles=EDIT, where=SERVICE, on=stage.policy,
+        verb="editing.policies.archive_policy", roles=EDIT, where=SERVICE, on=stage.policy,
         act=by_verb(policies.archive_policy, reason="because"),
         rest=lambda on, place, who: who.api.delete(f"/policies/{on.reference}/?reason=because", If_Match='"1"'),
         admin=form("policies_policy_delete", "pk"),
     ),
     Row(
-        verb="reviews.review_policy", roles=EDIT, where=SERVICE, on=stage.policy, act=by_verb(reviews.review_policy),
+        verb="editing.reviews.review_policy", roles=EDIT, where=SERVICE, on=stage.policy,
+        act=by_verb(reviews.review_policy),
         rest=lambda on, place, who: who.api.post(f"/policies/{on.reference}/review/", {}),
         admin=form("policies_policy_review", "pk"),
     ),
@@ -97,7 +88,7 @@ POLICIES = (
 
 RELEASES = (
     Row(
-        verb="releases.release", roles=EDIT, where=THERE, on=stage.policy,
+        verb="releasing.releases.release", roles=EDIT, where=THERE, on=stage.policy,
         act=lambda on, place, by: releases.release(policies.newest(on), place.environment, **RELEASE, by=by),
         rest=post("/releases/", lambda on, place: {
             "policy": on.reference, "environment": place.environment.slug, **RELEASE,
@@ -109,21 +100,21 @@ RELEASES = (
         command=lambda on, place: ("release", on.reference, place.environment.slug),
     ),
     Row(
-        verb="releases.activate", roles=EDIT, where=THERE, on=stage.ready, act=by_verb(releases.activate),
+        verb="releasing.releases.activate", roles=EDIT, where=THERE, on=stage.ready, act=by_verb(releases.activate),
         rest=post("/releases/{on.pk}/activate/"), admin=press("activate"),
     ),
     Row(
-        verb="releases.cancel", roles=EDIT, where=THERE, on=stage.request,
+        verb="releasing.releases.cancel", roles=EDIT, where=THERE, on=stage.request,
         act=by_verb(releases.cancel, reason="because"), rest=post("/releases/{on.pk}/cancel/"), admin=press("cancel"),
     ),
     Row(
-        verb="going_back.roll_back", roles=EDIT, where=THERE, on=stage.live,
+        verb="releasing.going_back.roll_back", roles=EDIT, where=THERE, on=stage.live,
         act=by_verb(going_back.roll_back, reason="because"), rest=post("/releases/{on.pk}/rollback/"),
         admin=on_policy("rollback", lambda on: on.policy, lambda on, place: {"release": on.pk}),
         command=lambda on, place: ("rollback", on.policy.reference, place.environment.slug),
     ),
     Row(
-        verb="going_back.roll_back_bundle", roles=EDIT, where=THERE, on=stage.live,
+        verb="releasing.going_back.roll_back_bundle", roles=EDIT, where=THERE, on=stage.live,
         act=lambda on, place, by: going_back.roll_back_bundle(
             place.service, place.environment, on.bundle_version - 1, by=by, reason="because"
         ),
@@ -140,34 +131,36 @@ RELEASES = (
         ),
     ),
     Row(
-        verb="steps.advance", roles=EDIT, where=THERE, on=stage.staged, act=by_verb(steps.advance),
+        verb="releasing.steps.advance", roles=EDIT, where=THERE, on=stage.staged, act=by_verb(steps.advance),
         rest=post("/releases/{on.pk}/advance/"), admin=press("advance"),
     ),
     Row(
-        verb="steps.step_back", roles=EDIT, where=THERE, on=lambda place: stage.staged(place, taken=1),
+        verb="releasing.steps.step_back", roles=EDIT, where=THERE, on=lambda place: stage.staged(place, taken=1),
         act=by_verb(steps.step_back, reason="because"), rest=post("/releases/{on.pk}/step-back/"),
         admin=press("step-back"),
     ),
     Row(
-        verb="steps.halt", roles=EDIT, where=THERE, on=stage.staged, act=by_verb(steps.halt, reason="because"),
+        verb="releasing.steps.halt", roles=EDIT, where=THERE, on=stage.staged,
+        act=by_verb(steps.halt, reason="because"),
         rest=post("/releases/{on.pk}/halt/"), admin=press("halt"),
     ),
     Row(
-        verb="steps.resume", roles=EDIT, where=THERE, on=stage.halted, act=by_verb(steps.resume, reason="because"),
+        verb="releasing.steps.resume", roles=EDIT, where=THERE, on=stage.halted,
+        act=by_verb(steps.resume, reason="because"),
         rest=post("/releases/{on.pk}/resume/"), admin=press("resume"),
     ),
     Row(
-        verb="promotion.promote", roles=EDIT, where=ONWARD, on=stage.live,
+        verb="releasing.promotion.promote", roles=EDIT, where=ONWARD, on=stage.live,
         act=by_verb(promotion.promote, reason="because"), rest=post("/releases/{on.pk}/promote/"),
         admin=press("promote"),
     ),
     Row(
-        verb="promotion.enforce_candidate", roles=EDIT, where=THERE, on=stage.candidate,
+        verb="releasing.promotion.enforce_candidate", roles=EDIT, where=THERE, on=stage.candidate,
         act=by_verb(promotion.enforce_candidate, reason="because"), rest=post("/releases/{on.pk}/enforce/"),
         admin=press("enforce"),
     ),
     Row(
-        verb="holds.lift", roles=EDIT, where=THERE, on=stage.hold, act=by_verb(holds.lift, reason="because"),
+        verb="releasing.holds.lift", roles=EDIT, where=THERE, on=stage.hold, act=by_verb(holds.lift, reason="because"),
         rest=post("/holds/{on.pk}/lift/"),
         admin=lambda on, place, who: press("lift")(on.release, place, who),
     ),
@@ -188,24 +181,25 @@ RELEASES = (
         ),
     ),
     Row(
-        verb="final_notes.confirm", roles=EDIT, where=THERE, on=stage.live,
+        verb="documenting.final_notes.confirm", roles=EDIT, where=THERE, on=stage.live,
         act=lambda on, place, by: final_notes.confirm(on, "It is calm.", by=by),
         rest=lambda on, place, who: who.api.post(f"/releases/{on.pk}/note/", {"text": "It is calm."}),
         admin=press("note"),
     ),
     Row(
-        verb="approvals.approve", roles=APPROVE, where=THERE, on=stage.request, act=by_verb(approvals.approve),
+        verb="releasing.approvals.approve", roles=APPROVE, where=THERE, on=stage.request,
+        act=by_verb(approvals.approve),
         rest=lambda on, place, who: who.api.post(f"/releases/{on.pk}/approve/", {"comment": "fine"}),
         admin=press("approve"),
     ),
     Row(
-        verb="approvals.reject", roles=APPROVE, where=THERE, on=stage.request,
+        verb="releasing.approvals.reject", roles=APPROVE, where=THERE, on=stage.request,
         act=by_verb(approvals.reject, comment="no"),
         rest=lambda on, place, who: who.api.post(f"/releases/{on.pk}/reject/", {"comment": "no"}),
         admin=press("reject"),
     ),
     Row(
-        verb="approvals.review_break_glass", roles=APPROVE, where=THERE, on=stage.glass,
+        verb="releasing.approvals.review_break_glass", roles=APPROVE, where=THERE, on=stage.glass,
         act=by_verb(approvals.review_break_glass, comment="well done"),
         rest=lambda on, place, who: who.api.post(f"/releases/{on.pk}/review/", {"comment": "well done"}),
         admin=press("review"),
@@ -247,15 +241,15 @@ def _override_words(on: Any, place: Place) -> tuple[str, ...]:
 
 EXCEPTIONS = (
     Row(
-        verb="overrides.set_override", roles=APPROVE, where=THERE, on=_where_approved, act=_set_override,
+        verb="overriding.overrides.set_override", roles=APPROVE, where=THERE, on=_where_approved, act=_set_override,
         rest=post("/overrides/", _override_body), command=_override_words,
     ),
     Row(
-        verb="overrides.set_override", roles=("editor", "approver", "admin"), where=THERE, on=stage.policy,
+        verb="overriding.overrides.set_override", roles=("editor", "approver", "admin"), where=THERE, on=stage.policy,
         act=_set_override, rest=post("/overrides/", _override_body), command=_override_words,
     ),
     Row(
-        verb="overrides.end_override", roles=APPROVE, where=THERE, on=_end_where_approved,
+        verb="overriding.overrides.end_override", roles=APPROVE, where=THERE, on=_end_where_approved,
         act=by_verb(overrides.end_override, reason="because"), rest=delete("/overrides/{on.pk}/"),
         admin=form("policies_override_end", "pk"), command=lambda on, place: ("override", "end", str(on.pk)),
     ),
@@ -303,15 +297,15 @@ TABLE = (*POLICIES, *RELEASES, *EXCEPTIONS, *ACCESS, *CATALOGUE)
 
 WITHIN_OTHERS = {
     "audit.append": "the last beat of every verb",
-    "gates.log": "a beat of releases",
-    "gates.void_approvals": "a beat of releases",
-    "holds.put": "a beat of rolling back",
-    "holds.close": "a beat of releasing and lifting",
+    "releasing.gates.log": "a beat of releases",
+    "releasing.gates.void_approvals": "a beat of releases",
+    "releasing.holds.put": "a beat of rolling back",
+    "releasing.holds.close": "a beat of releasing and lifting",
     "places.publish": "a beat of releases",
     "places.end_candidate": "a beat of releasing and rolling back",
     "places.tell": "a beat of releases",
-    "releases.settle": "a beat of releases",
-    "releases.void_others": "a beat of releases",
+    "releasing.releases.settle": "a beat of releases",
+    "releasing.releases.void_others": "a beat of releases",
     "grants.exchange": "a beat of people.create and people.change; it asks what give and withdraw ask",
     "importing.plan.make": "a beat of an import",
     "importing.lineage.conflicts": "a beat of an import",
@@ -319,8 +313,8 @@ WITHIN_OTHERS = {
     "importing.saving.preview": "an import that writes nothing",
     "importing.saving.import_policies": "asks what create_policy and save_policy ask; see tests of files",
     "exporting.export": "reads what the actor sees; see tests of files",
-    "going_back.expire": "the jobs' alone; asks what rolling back asks",
-    "overrides.close_expired": "the jobs' alone",
+    "releasing.going_back.expire": "the jobs' alone; asks what rolling back asks",
+    "overriding.overrides.close_expired": "the jobs' alone",
     "switches.close_expired": "the jobs' alone",
     "checklists.receive_report": "a service's own key is who asks",
 }

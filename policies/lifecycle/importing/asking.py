@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from policies.lifecycle import releases, terms
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.batches import batched
+from policies.lifecycle.editing.policies import newest
 from policies.lifecycle.importing.lineage import DOOR
 from policies.lifecycle.importing.saving import Imported
-from policies.lifecycle.policies import newest
 from policies.lifecycle.refusals import Refusal
-from policies.lifecycle.terms import Terms
+from policies.lifecycle.releasing import releases, terms
+from policies.lifecycle.releasing.terms import Terms
 from policies.models import Environment, Hold, Mode, Policy, Release, ReleaseState, Role
 
 

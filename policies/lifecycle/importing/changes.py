@@ -4,10 +4,10 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
-from policies.lifecycle import difference
-from policies.lifecycle.content import Content
+from policies.lifecycle.editing import difference
+from policies.lifecycle.editing.content import Content
+from policies.lifecycle.editing.policies import newest
 from policies.lifecycle.importing.entries import Entry
-from policies.lifecycle.policies import newest
 from policies.models import Policy
 
 

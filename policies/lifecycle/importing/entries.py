@@ -7,7 +7,7 @@ from typing import Any
 
 from policies.files import reading, writing
 from policies.files.reading import File
-from policies.lifecycle.content import Faults
+from policies.lifecycle.editing.content import Faults
 from policies.lifecycle.refusals import Errors, Invalid, Refusal, Stale
 from policies.models import PolicyScope
 

@@ -6,11 +6,11 @@ on from its own changes.
 
 import json
 
-from policies.lifecycle import difference
 from policies.lifecycle.actor import Actor
-from policies.lifecycle.content import Faults
+from policies.lifecycle.editing import difference
+from policies.lifecycle.editing.content import Faults
+from policies.lifecycle.editing.policies import newest
 from policies.lifecycle.importing.changes import Change
-from policies.lifecycle.policies import newest
 from policies.models import AuditEvent, Policy, Revision
 
 DOOR = "import"

@@ -9,15 +9,15 @@ from typing import Any
 
 from policies.files import writing
 from policies.files.reading import File
-from policies.lifecycle import content
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.batches import batched
-from policies.lifecycle.content import Content, Faults
+from policies.lifecycle.editing import content
+from policies.lifecycle.editing.content import Content, Faults
+from policies.lifecycle.editing.policies import newest
 from policies.lifecycle.importing import entries as file_entries
 from policies.lifecycle.importing import lineage, room
 from policies.lifecycle.importing.changes import Change, LeftOut, Outcome
 from policies.lifecycle.importing.entries import Entry
-from policies.lifecycle.policies import newest
 from policies.lifecycle.refusals import Invalid
 from policies.models import Policy, Service
 from policy_client.jsontext import canonical_json

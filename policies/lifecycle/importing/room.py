@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from policies.lifecycle import endpoint_rows
 from policies.lifecycle.batches import batched
-from policies.lifecycle.content import Faults
+from policies.lifecycle.editing import endpoint_rows
+from policies.lifecycle.editing.content import Faults
 from policies.lifecycle.importing.changes import Change
 from policies.models import Endpoint, Policy, PolicyScope, Service
 from policy_client import match

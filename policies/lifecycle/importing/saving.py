@@ -7,9 +7,10 @@ from django.db import transaction
 from django.db.models import CharField, Value
 from django.db.models.functions import Cast, Concat
 
-from policies.lifecycle import locks, policies
+from policies.lifecycle import locks
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.batches import batched
+from policies.lifecycle.editing import policies
 from policies.lifecycle.importing import entries as file_entries
 from policies.lifecycle.importing import lineage, plan
 from policies.lifecycle.importing.changes import Change, LeftOut, Outcome

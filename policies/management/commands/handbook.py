@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from policies.lifecycle.handbook import handbook
-from policies.lifecycle.handbook_text import markdown
+from policies.lifecycle.documenting.handbook import handbook
+from policies.lifecycle.documenting.handbook_text import markdown
 from policies.management.doors import environment_named, service_named
 
 

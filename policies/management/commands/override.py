@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from policies.lifecycle import overrides
 from policies.lifecycle.actor import Actor, command_actor
+from policies.lifecycle.overriding import overrides
 from policies.management.doors import environment_named, moment, policy_named, refusals_told
 from policies.models import Override, OverrideEffect
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from policies.lifecycle import checklists, gates, places, releases, terms
+from policies.lifecycle import checklists, places
 from policies.lifecycle.actor import command_actor
-from policies.lifecycle.policies import newest
+from policies.lifecycle.editing.policies import newest
+from policies.lifecycle.releasing import gates, releases, terms
 from policies.management.doors import checklist_named, environment_named, moment, policy_named, refusals_told
 from policies.models import BreakGlass, Mode, OnChange, Policy, Release, ReleaseState, Revision, Role, Stage
 

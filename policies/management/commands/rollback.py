@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from policies.lifecycle import going_back, releases
 from policies.lifecycle.actor import command_actor
+from policies.lifecycle.releasing import going_back, releases
 from policies.management.doors import environment_named, policy_named, refusals_told
 from policies.models import Release, Role
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from policies.lifecycle import going_back
 from policies.lifecycle.actor import command_actor
+from policies.lifecycle.releasing import going_back
 from policies.management.doors import environment_named, refusals_told, service_named
 
 

@@ -4,9 +4,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from policies.lifecycle import catalog, final_notes, policies, releases
+from policies.lifecycle import catalog
 from policies.lifecycle.actor import Actor
-from policies.lifecycle.policies import newest
+from policies.lifecycle.documenting import final_notes
+from policies.lifecycle.editing import policies
+from policies.lifecycle.editing.policies import newest
+from policies.lifecycle.releasing import releases
 from policies.management.demo_content import ENDPOINTS, ENVIRONMENTS, HISTORY, POLICIES, SERVICES, TEAMS
 from policies.management.doors import refusals_told
 from policies.models import ChecklistTemplate, Endpoint, Environment, Policy, PolicyScope, Service, Team

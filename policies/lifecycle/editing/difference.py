@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from policies.lifecycle.content import BASELINE, EXPECTED_RESULT
+from policies.lifecycle.editing.content import BASELINE, EXPECTED_RESULT
 from policies.models import Revision
 from policy_client.examples import parse_examples
 from policy_client.rules import KINDS, Removal, parse_written

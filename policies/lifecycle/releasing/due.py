@@ -11,9 +11,10 @@ import structlog
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from policies.lifecycle import gates, going_back, places, releases, steps
+from policies.lifecycle import places
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Refusal
+from policies.lifecycle.releasing import gates, going_back, releases, steps
 from policies.models import GateName, GateOutcome, Hold, Release, ReleaseState
 
 log = structlog.get_logger(__name__)

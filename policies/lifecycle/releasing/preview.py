@@ -6,9 +6,11 @@ from datetime import datetime
 from django.db.models import Q
 from django.utils import timezone
 
-from policies.lifecycle import difference, going_back, places
-from policies.lifecycle.difference import Line
+from policies.lifecycle import places
+from policies.lifecycle.editing import difference
+from policies.lifecycle.editing.difference import Line
 from policies.lifecycle.refusals import Refusal
+from policies.lifecycle.releasing import going_back
 from policies.models import Override, PolicyScope, Release, ReleaseState, Role
 
 

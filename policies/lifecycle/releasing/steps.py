@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from policies.lifecycle import gates, holds, places
+from policies.lifecycle import places
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Refusal
-from policies.lifecycle.terms import steps_of
+from policies.lifecycle.releasing import gates, holds
+from policies.lifecycle.releasing.terms import steps_of
 from policies.lifecycle.texts import read_reason
 from policies.models import Release, ReleaseState
 

@@ -11,7 +11,8 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db.models import Q
 
-from policies.lifecycle import access, outbox, places
+from policies.lifecycle import access, places
+from policies.lifecycle.mail import outbox
 from policies.models import Environment, Override, Policy, Release, Role
 
 

@@ -8,10 +8,13 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from policies.lifecycle import audit, gates, locks, notices, override_rules
+from policies.lifecycle import audit, locks
 from policies.lifecycle.actor import Actor
-from policies.lifecycle.override_keys import read_key
+from policies.lifecycle.mail import notices
+from policies.lifecycle.overriding import override_rules
+from policies.lifecycle.overriding.override_keys import read_key
 from policies.lifecycle.refusals import Invalid, Refusal
+from policies.lifecycle.releasing import gates
 from policies.lifecycle.texts import read_reason
 from policies.models import Environment, Override, OverrideEffect, Policy
 from policies.publishing import bundles, moments, versions

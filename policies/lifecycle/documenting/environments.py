@@ -6,8 +6,9 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from policies.lifecycle import difference, places, reach
-from policies.lifecycle.difference import Line
+from policies.lifecycle import places, reach
+from policies.lifecycle.editing import difference
+from policies.lifecycle.editing.difference import Line
 from policies.models import Environment, Override, Policy, Release, ReleaseState, Role, Service, Switch
 
 MOST = 200

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 from django.db.models import Q
 
-from policies.lifecycle import checklists, difference, final_notes, places
-from policies.lifecycle.markdown import text
+from policies.lifecycle import checklists, places
+from policies.lifecycle.documenting import final_notes
+from policies.lifecycle.documenting.markdown import text
+from policies.lifecycle.editing import difference
 from policies.models import AuditEvent, Release, Revision
 from policies.publishing.moments import written
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from policies.lifecycle.policies import newest
+from policies.lifecycle.editing.policies import newest
 from policies.lifecycle.refusals import Invalid
 from policies.models import Environment, Policy, Release, ReleaseState
 from policies.publishing import bundles

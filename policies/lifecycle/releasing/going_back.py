@@ -8,11 +8,13 @@ from django.db import transaction
 from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from policies.lifecycle import gates, holds, locks, notices, places
+from policies.lifecycle import locks, places
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.mail import notices
 from policies.lifecycle.places import document
 from policies.lifecycle.refusals import Refusal
-from policies.lifecycle.releases import void_others
+from policies.lifecycle.releasing import gates, holds
+from policies.lifecycle.releasing.releases import void_others
 from policies.lifecycle.texts import read_reason
 from policies.models import NEVER_LIVE, Environment, Policy, Release, ReleaseState, Role, Service
 

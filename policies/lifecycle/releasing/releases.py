@@ -9,11 +9,13 @@ from django.db import transaction
 from django.db.models import Max, Q
 from django.utils import timezone
 
-from policies.lifecycle import checklists, gates, holds, locks, notices, places, terms
+from policies.lifecycle import checklists, locks, places
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.mail import notices
 from policies.lifecycle.places import document, live_release
 from policies.lifecycle.refusals import Invalid, Refusal
-from policies.lifecycle.terms import Step, Terms
+from policies.lifecycle.releasing import gates, holds, terms
+from policies.lifecycle.releasing.terms import Step, Terms
 from policies.lifecycle.texts import read_reason
 from policies.models import (
     PENDING,

@@ -12,11 +12,11 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from policies.lifecycle import examples as policy_examples
-from policies.lifecycle import particulars
-from policies.lifecycle.particulars import Particulars
+from policies.lifecycle.editing import examples as policy_examples
+from policies.lifecycle.editing import particulars
+from policies.lifecycle.editing.particulars import Particulars
+from policies.lifecycle.editing.spans import longer_but_tighter
 from policies.lifecycle.refusals import Invalid
-from policies.lifecycle.spans import longer_but_tighter
 from policies.lifecycle.texts import UNSTORABLE, storable
 from policies.models import PolicyScope, Revision, Service, Team
 from policies.models.catalog import endpoint_name_format, slug_format

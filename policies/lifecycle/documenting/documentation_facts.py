@@ -6,9 +6,10 @@ from typing import Any
 
 from django.db.models import Min, QuerySet
 
-from policies.lifecycle import documentation, final_notes, reviews
-from policies.lifecycle.documentation import Facts, Score
-from policies.lifecycle.policies import newest
+from policies.lifecycle.documenting import documentation, final_notes
+from policies.lifecycle.documenting.documentation import Facts, Score
+from policies.lifecycle.editing import reviews
+from policies.lifecycle.editing.policies import newest
 from policies.models import Policy, ReleaseState, Switch
 from policies.publishing.overrides import open_at
 

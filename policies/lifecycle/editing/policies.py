@@ -7,9 +7,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from policies.lifecycle import audit, content, endpoint_rows, locks
+from policies.lifecycle import audit, locks
 from policies.lifecycle.actor import Actor
-from policies.lifecycle.content import Content
+from policies.lifecycle.editing import content, endpoint_rows
+from policies.lifecycle.editing.content import Content
 from policies.lifecycle.refusals import Invalid, Refusal, Stale
 from policies.lifecycle.texts import read_reason
 from policies.models import Endpoint, Policy, PolicyScope, ReleaseState, Revision

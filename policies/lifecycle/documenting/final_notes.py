@@ -9,10 +9,11 @@ from django.db import transaction
 from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
-from policies.lifecycle import audit, checklists, difference, places
+from policies.lifecycle import audit, checklists, places
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.editing import difference
 from policies.lifecycle.refusals import Invalid, Refusal
-from policies.lifecycle.terms import steps_of
+from policies.lifecycle.releasing.terms import steps_of
 from policies.lifecycle.texts import UNSTORABLE, storable
 from policies.models import NEVER_LIVE, AuditEvent, Mode, OnChange, Release, Role, RuleCount, Stage
 from policies.publishing.moments import written

@@ -8,11 +8,12 @@ from django.db import transaction
 from django.db.models import Q, Sum
 from django.utils import timezone
 
-from policies.lifecycle import holds, places, releases
+from policies.lifecycle import places
 from policies.lifecycle.actor import ANY, Actor
 from policies.lifecycle.refusals import Refusal
-from policies.lifecycle.releases import Released
-from policies.lifecycle.terms import Step, steps_of
+from policies.lifecycle.releasing import holds, releases
+from policies.lifecycle.releasing.releases import Released
+from policies.lifecycle.releasing.terms import Step, steps_of
 from policies.models import Mode, OnChange, Release, ReleaseState, Role, RuleCount
 from policies.publishing import moments
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from policies.lifecycle import audit, locks
 from policies.lifecycle.actor import Actor
-from policies.lifecycle.policies import newest
+from policies.lifecycle.editing.policies import newest
 from policies.lifecycle.refusals import Refusal
 from policies.lifecycle.texts import read_note
 from policies.models import Policy

@@ -5,9 +5,11 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from policies.lifecycle import gates, notices, places, releases
+from policies.lifecycle import places
 from policies.lifecycle.actor import Actor
+from policies.lifecycle.mail import notices
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
+from policies.lifecycle.releasing import gates, releases
 from policies.lifecycle.texts import read_note, read_reason
 from policies.models import Approval, Release, ReleaseState, Verdict
 

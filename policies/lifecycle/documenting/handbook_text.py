@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from policies.lifecycle.handbook import Chapter, Handbook, HeldRule, Place
-from policies.lifecycle.markdown import bullets, text
+from policies.lifecycle.documenting.handbook import Chapter, Handbook, HeldRule, Place
+from policies.lifecycle.documenting.markdown import bullets, text
 from policies.models import Metric
 from policies.publishing.moments import written
 from policy_client.rules.wording import listed

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from policies.lifecycle import going_back, particulars, places
+from policies.lifecycle import places
+from policies.lifecycle.editing import particulars
+from policies.lifecycle.releasing import going_back
 from policies.models import Endpoint, Environment, Policy, PolicyScope, Release, ReleaseState, Revision, Service
 from policies.publishing import bundles, versions
 from policies.publishing.plans import declared

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from policies.lifecycle import particulars
-from policies.lifecycle.content import BASELINE, EXPECTED_RESULT
+from policies.lifecycle.editing import particulars
+from policies.lifecycle.editing.content import BASELINE, EXPECTED_RESULT
 from policy_client.jsontext import canonical_json
 from policy_client.rules import parse_written
 

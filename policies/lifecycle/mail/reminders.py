@@ -7,8 +7,9 @@ from itertools import chain
 from django.db import transaction
 from django.db.models import QuerySet
 
-from policies.lifecycle import notices, outbox, reviews
-from policies.lifecycle.notices import Letter
+from policies.lifecycle.editing import reviews
+from policies.lifecycle.mail import notices, outbox
+from policies.lifecycle.mail.notices import Letter
 from policies.models import ApiToken, Override, OverrideEffect, Policy, Release, Role, ServiceKey
 
 DAY = timedelta(days=1)

@@ -1,0 +1,1 @@
+"""What a policy says: its content, each save of it, and what differs between two."""

@@ -1,0 +1,1 @@
+"""Exceptions for one caller, for a time."""
