@@ -25,8 +25,10 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _MOST_DIGITS = 18
 _UNKEPT = re.compile("[\0\ud800-\udfff]")
-# What YAML allows in a file at all.
-_STRANGE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNKEPT_TOLD = "holds U+{:04X}, which no database keeps; take it out."
+# What stands in a file as it is: what YAML allows, but for the three marks that end a line for readers of YAML 1.1
+# and for nobody else: behind one, what an editor shows as a comment would be read.
+_STRANGE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Unreadable(Exception):
@@ -89,10 +91,16 @@ def _decoded(body: bytes) -> str:
         raise Unreadable(line, "this is not UTF-8; save the file in that encoding.") from error
     if strange := _STRANGE.search(text):
         line = text.count("\n", 0, strange.start()) + 1
-        raise Unreadable(line, f'holds U+{ord(strange[0]):04X}; write it in double quotes, as "\\x1b" for example.')
+        raise Unreadable(line, _unwanted(ord(strange[0])))
     if not text.strip():
         raise Unreadable(1, EMPTY)
     return text
+
+
+def _unwanted(number: int) -> str:
+    if number == 0:
+        return _UNKEPT_TOLD.format(number)
+    return f'holds U+{number:04X}; take it out or, if it is meant, write it in double quotes as "\\u{number:04x}".'
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
@@ -188,7 +196,7 @@ def _scalar(event: yaml.ScalarEvent) -> Any:
 def _text(event: yaml.ScalarEvent) -> str:
     text = str(event.value)
     if unkept := _UNKEPT.search(text):
-        raise Unreadable(_line(event), f"holds U+{ord(unkept[0]):04X}, which no database keeps; take it out.")
+        raise Unreadable(_line(event), _UNKEPT_TOLD.format(ord(unkept[0])))
     return text
 
 

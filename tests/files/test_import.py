@@ -197,8 +197,8 @@ def test_every_fault_of_an_entry_is_told_at_its_field(
 @pytest.mark.parametrize(
     ("text", "path", "words"),
     [
-        ("- a\n", "", "must have `policies:`"),
-        ("just text\n", "", "must have `policies:`"),
+        ("- a\n", "policies", "must have `policies:`"),
+        ("just text\n", "policies", "must have `policies:`"),
         ("policies:\n", "policies", "Must be a list"),
         ("policies: {a: 1}\n", "policies", "Must be a list"),
         ("policies:\n- report-export\n", "policies.0", "Must be a policy"),

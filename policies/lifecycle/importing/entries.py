@@ -92,7 +92,7 @@ def _with_quotes(file: File, path: str, message: str) -> str:
 
 def _policies(value: Any, faults: Faults) -> list[Any]:
     if not isinstance(value, Mapping):
-        faults.add("", "The file must have `policies:` with a list at its outermost level.")
+        faults.add("policies", "The file must have `policies:` with a list at its outermost level.")
         return []
     for field in sorted(set(value) - {"format", "policies"}):
         faults.add(field, "Unknown field; a file has `format` and `policies`.")
