@@ -18,6 +18,8 @@ from urllib.request import getproxies_environment, proxy_bypass_environment  # t
 from policy_client.errors import PolicyError
 
 CHUNK = 64 * 1024
+MOST_TOLD = 200
+MOST_INTERIM = 20
 
 
 class WireError(PolicyError):
@@ -124,7 +126,8 @@ class Wire:
         if isinstance(error, ssl.SSLError):
             raise WireError("tls", f"{self.place} cannot be trusted: {error}") from error
         if isinstance(error, http.client.HTTPException | ValueError):
-            raise WireError("protocol", f"{self.place} does not speak HTTP: {error or type(error).__name__}") from error
+            told = ascii(str(error) or type(error).__name__)[1:-1][:MOST_TOLD]  # it may repeat whatever came
+            raise WireError("protocol", f"{self.place} does not speak HTTP: {told}") from error
         raise WireError("unreachable", f"{self.place} cannot be reached: {error}") from error
 
     def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
@@ -153,6 +156,7 @@ class Wire:
             if secure
             else http.client.HTTPConnection(near_host, near_port, timeout=self._timeout)
         )
+        connection.response_class = _FinalResponse
         if proxy is not None and secure:
             connection.set_tunnel(host, port or 443, headers=_proxy_authorization(proxy))
         connection.connect()
@@ -170,6 +174,21 @@ class Wire:
         if proxy.scheme != "http" or not proxy.hostname:
             raise WireError("proxy", f"{self._url.scheme.upper()}_PROXY is not an http:// proxy")
         return proxy
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    """The answer itself, not an interim one before it (RFC 9110, section 15.2), such as 103 from a server in front.
+
+    The standard library skips 100 alone, and would take the answer itself for that of the next request.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(MOST_INTERIM):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status < 200 or status == http.client.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+        raise http.client.HTTPException(f"got more than {MOST_INTERIM} interim answers")
 
 
 class _ConnectionGone(Exception):

@@ -17,20 +17,23 @@ def anonymous_answers(looked: Looked) -> Finding:
         return Finding(Check.ANONYMOUS_ANSWERS, False, fault)
     if _same(looked.before, looked.logged_in):
         return Finding(Check.ANONYMOUS_ANSWERS, True, "Everybody gets the same answer, logged in or not.")
+    if looked.before.status == looked.logged_in.status and looked.before.body == looked.logged_in.body:
+        told = f"Everybody is answered {looked.logged_in.status} without a body, so there is nothing to compare."
+        return Finding(Check.ANONYMOUS_ANSWERS, None, told)
     return _guarded(looked.before, looked.logged_in, looked.login)
 
 
 def _leak(before: Answer, logged_in: Answer, after: Answer) -> str:
-    if logged_in.status in (401, 403, 429) or logged_in.status >= 500:
+    cookie = logged_in.headers.get("set-cookie")
+    if cookie is not None and cookie == after.headers.get("set-cookie") != before.headers.get("set-cookie"):
+        return "After the logged-in call an anonymous one got its cookie: something keeps it and gives it to others."
+    if logged_in.status >= 300:
         return f"The logged-in call is answered {logged_in.status}, so there is nothing to compare."
     if _same(after, logged_in) and not _same(before, logged_in):
         return (
             "After the logged-in call an anonymous one got the same answer: something keeps it and gives it to others."
         )
-    cookie = logged_in.headers.get("set-cookie")
-    if cookie is not None and cookie == after.headers.get("set-cookie") != before.headers.get("set-cookie"):
-        return "After the logged-in call an anonymous one got its cookie: something keeps it and gives it to others."
-    if _same(before, logged_in) and "private" in logged_in.cache_control:
+    if _same(before, logged_in) and logged_in.cache_control.get("private") == "":
         return "It says that it is private, and anonymous callers get the same answer, byte for byte."
     return ""
 
@@ -71,10 +74,16 @@ def response_time(looked: Looked, expected: float | None) -> Finding:
     if not times:
         return Finding(Check.RESPONSE_TIME, False, f"No call came through to be timed{_because(looked)}.")
     median, p95 = percentile(times, 50), percentile(times, 95)
-    told = f"Median {_ms(median)}, p95 {_ms(p95)} over {len(times)} calls{_because(looked)}"
+    told = f"Median {_ms(median)}, p95 {_ms(p95)} over {len(times)} calls{_sent_on(looked)}{_because(looked)}"
     if expected is None:
         return Finding(Check.RESPONSE_TIME, True, f"{told}.")
     return Finding(Check.RESPONSE_TIME, p95 <= expected, f"{told}; at most {_ms(expected)} was expected of p95.")
+
+
+def _sent_on(looked: Looked) -> str:
+    """That it was no answer of the address itself that was timed, but the way to another."""
+    sent = [answer.status for answer in looked.samples if 300 <= answer.status < 400]
+    return f", {len(sent)} of them answered {sent[0]}" if sent else ""
 
 
 def percentile(times: Sequence[float], share: int) -> float:

@@ -12,6 +12,7 @@ from policy_client.check.answers import anonymous_answers, response_time
 from policy_client.check.asking import Address, look
 from policy_client.check.headers import cache_headers, rate_limit_headers
 from policy_client.check.report import send
+from policy_client.check.strike import strike
 from policy_client.check.values import Finding
 from policy_client.errors import PolicyError
 from policy_client.options import Options
@@ -50,12 +51,13 @@ def run(arguments: argparse.Namespace) -> int:
         options = Options.from_env() if arguments.report else None
         address = Address.read(arguments.url)
         looked = look(address, arguments.header, samples=arguments.samples, timeout=arguments.timeout)
-        findings = [
+        found = [
             cache_headers(looked),
             rate_limit_headers(looked),
             anonymous_answers(looked),
             response_time(looked, arguments.expect_p95),
         ]
+        findings = strike(found, looked, arguments.header)
         print(_told(address, findings, as_json=arguments.json))  # noqa: T201
         if options is not None:
             print(send(options, address.shown, findings, arguments.release), file=sys.stderr)  # noqa: T201

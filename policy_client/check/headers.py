@@ -53,9 +53,24 @@ def _cache_faults(answer: Answer, said: str | None) -> Iterator[str]:
 def _shared(answer: Answer) -> bool:
     """Whether a shared cache is told that it may keep the answer and use it unasked."""
     given = answer.cache_control
-    if answer.kept_private or "no-cache" in given:
+    if answer.kept_private or any(_holds_for_cookies(given.get(name)) for name in ("no-cache", "private")):
         return False
-    return "public" in given or any(given.get(name, "0").strip("0") for name in ("s-maxage", "max-age"))
+    ages = [given[name] for name in ("s-maxage", "max-age") if name in given]
+    return "public" in given or (any(age.strip("0") for age in ages) if ages else _expires_later(answer))
+
+
+def _holds_for_cookies(fields: str | None) -> bool:
+    """Of a directive that may name fields: whether it names the cookie, or none and so holds for all of the answer."""
+    return fields is not None and (not fields or "set-cookie" in {name.strip().lower() for name in fields.split(",")})
+
+
+def _expires_later(answer: Answer) -> bool:
+    """Whether Expires, which counts where Cache-Control tells no age, is after the answer's own Date."""
+    try:
+        expires, date = (parsedate_to_datetime(answer.headers[name]) for name in ("expires", "date"))
+        return expires > date
+    except (KeyError, TypeError, ValueError, IndexError):
+        return False
 
 
 def rate_limit_headers(looked: Looked) -> Finding:

@@ -49,8 +49,8 @@ class Answer:
 
     @property
     def kept_private(self) -> bool:
-        """Whether no shared cache may keep it."""
-        return bool({"private", "no-store"} & self.cache_control.keys())
+        """Whether no shared cache may keep it; a `private="name"` is about that field alone."""
+        return "no-store" in self.cache_control or self.cache_control.get("private") == ""
 
 
 @dataclass(frozen=True, slots=True)
