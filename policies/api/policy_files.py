@@ -122,6 +122,7 @@ class PolicyFiles(Room):
     def import_file(self, request: Request) -> Response:
         """Take over a file: all of it or, where anything in it is wrong, nothing. Doing it again changes nothing."""
         refuse_without_length(request)
+        _refuse_unknown(request)
         dry, environment, mode = _flag(request, "dry_run"), _environment(request, "release"), _mode(request)
         reason = request.query_params.get("reason", "")
         body: object = request.data
@@ -168,6 +169,17 @@ def _change(change: Change, policy: Policy | None, revision: int) -> dict[str, A
         "revision": revision,
         "lines": [{"sign": line.sign, "text": line.text} for line in change.lines],
     }
+
+
+def _refuse_unknown(request: Request) -> None:
+    """A slip in `dry_run` must not bring the file in: what says nothing here, or two things, is refused."""
+    known = {parameter.name for parameter in PolicyFiles.parameters["import_file"]}
+    errors = {name: ["Unknown parameter."] for name in request.query_params if name not in known}
+    errors |= {
+        name: ["Must be given once."] for name, values in request.query_params.lists() if name in known and values[1:]
+    }
+    if errors:
+        raise invalid(errors)
 
 
 def _flag(request: Request, name: str) -> bool:

@@ -77,6 +77,17 @@ def test_an_environment_with_approvals_gets_a_request_once(catalogue: Catalogue)
     assert again.answer == "already" and again.release == item.release and Release.objects.count() == 1
 
 
+def test_of_revisions_that_say_the_same_the_one_that_waits_is_told(catalogue: Catalogue) -> None:
+    catalog.change(catalogue.production, {"approvals_required": 1}, by=SYSTEM)
+    catalogue.production.refresh_from_db()
+    first = file(entry("new", "/new"))
+    [waiting] = asked(first, catalogue.production)
+    imported(file(entry("new", "/new", rollback_note="another one")))
+    [back] = asked(first, catalogue.production)
+    assert (back.answer, back.release, back.revision) == ("already", waiting.release, 3)
+    assert back.detail.startswith("r1 is requested in production") and "says the same as r3" in back.detail
+
+
 def test_a_place_under_a_hold_is_left_alone_until_a_person_lifts_it(catalogue: Catalogue) -> None:
     policy = make_policy()
     put_live(policy, catalogue.production)

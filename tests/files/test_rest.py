@@ -116,6 +116,8 @@ def test_a_fault_is_a_problem_with_its_line(alice: Api) -> None:
         ("?reason=x&release=nowhere", "release"),
         ("?reason=x&release=staging&mode=off", "mode"),
         ("?reason=x&mode=enforce", "mode"),
+        ("?reason=x&dry-run=true", "dry-run"),
+        ("?reason=x&dry_run=true&dry_run=false", "dry_run"),
     ],
 )
 def test_a_query_that_says_nothing(alice: Api, query: str, field: str) -> None:

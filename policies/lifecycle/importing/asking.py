@@ -111,14 +111,20 @@ def _ask(
     except Refusal as refusal:
         answer = Answer.HELD if refusal.code == "held" else Answer.REFUSED
         return replace(item, answer=answer, code=refusal.code, detail=refusal.detail)
-    state, said = done.release.state, done.release.get_state_display()
     return replace(
         item,
-        answer=state if done.created else Answer.ALREADY,
+        answer=done.release.state if done.created else Answer.ALREADY,
         release=done.release,
         code="",
-        detail=f"r{item.revision} is {said} in {environment.slug}, mode {done.release.how}.",
+        detail=_now(done.release, item.revision, environment),
     )
+
+
+def _now(release: Release, newest: int, environment: Environment) -> str:
+    """How it stands; another revision that says the same as the newest one is as good as that one."""
+    number = release.revision.number if release.revision else newest
+    same = "" if number == newest else f", and says the same as r{newest}"
+    return f"r{number} is {release.get_state_display()} in {environment.slug}, mode {release.how}{same}."
 
 
 def _foreseen(
