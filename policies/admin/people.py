@@ -50,6 +50,8 @@ class PersonForm(VerbForm):
             fields["is_superuser"].label, fields["is_superuser"].help_text = "Administrator", "May do everything."
             if self.instance.pk is None:
                 fields["is_staff"].initial = True
+                name = fields["username"]
+                name.help_text = "Letters, digits and @ . + - _ alone. It stays: the history names people by it."
 
 
 class NewPersonForm(PersonForm):
@@ -101,6 +103,9 @@ class PersonAdmin(VerbAdmin):
             ("What they may do", {"fields": self.rights}),
             (None, {"fields": columns()}),
         ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ("username",) if obj else ()
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is None:

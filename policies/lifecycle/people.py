@@ -1,4 +1,8 @@
-"""Accounts of people: made, changed, given roles, put out of action."""
+"""Accounts of people: made, changed, given roles, put out of action.
+
+History, approvals and requests name people by the name of their account. So an account keeps its name, is deactivated
+and not deleted, and no name is given twice, nor one that reads like another.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,12 +11,14 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from policies.lifecycle import audit, grants
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.grants import Wanted
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
 from policies.lifecycle.texts import UNSTORABLE, storable, unstorable_fields
+from policies.models import AuditEvent
 
 FIELDS = ("username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser")
 
@@ -41,6 +47,8 @@ def create_administrator(values: Mapping[str, Any], *, password: str | None, by:
     """
     if by.user is not None and not by.user.is_superuser:
         raise Forbidden("Only an administrator may make another one.")
+    if faults := faults_in_a_new_name(values["username"]):
+        raise Invalid({"username": faults})
     with transaction.atomic():
         try:
             with transaction.atomic():
@@ -64,6 +72,8 @@ def change(
             _refuse_another_administrator(by, bool(values.get("is_superuser")))
         if by.user is not None and by.user.pk == user.pk and not values.get("is_active", user.is_active):
             raise Invalid({"is_active": ["You would lock yourself out; ask a colleague to do it."]})
+        if values.get("username", user.username) != user.username:
+            raise Invalid({"username": ["An account keeps its name: the history names people by it."]})
         for field, value in values.items():
             setattr(user, field, value)
         _clean(user)
@@ -107,6 +117,17 @@ def set_password(user: Any, password: str, *, by: Actor, reason: str = "") -> No
         audit.append("person.password", label(user), by=by, reason=reason)
 
 
+def faults_in_a_new_name(name: str) -> list[str]:
+    """What is wrong with a name that nobody has yet: it must not be taken for that of another, present or past."""
+    if not name.isascii():
+        return ["Use letters without accents (a to z, A to Z), digits and @ . + - _ alone: others look like them."]
+    if get_user_model().objects.filter(username__iexact=name).exists():
+        return ["A user with that username already exists."]
+    if AuditEvent.objects.filter(Q(actor=name) | Q(object=f"person:{name}"[:120])).exists():
+        return ["The history knows somebody of this name already; choose another."]
+    return []
+
+
 def document(user: Any) -> dict[str, Any]:
     """An account with its roles, in words."""
     return {**_fields(user), "roles": grants.words(user)}
@@ -143,6 +164,8 @@ def _insert(user: Any) -> None:
 
 def _clean(user: Any, password: str | None = None) -> None:
     errors = unstorable_fields(user)
+    if user.pk is None and "username" not in errors and (faults := faults_in_a_new_name(user.username)):
+        errors["username"] = faults
     try:
         user.full_clean(exclude=["password", *errors])
     except ValidationError as error:

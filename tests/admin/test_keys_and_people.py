@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from policies.lifecycle import audit, keys, people, switches
+from policies.lifecycle.refusals import Invalid
 from policies.models import ApiToken, AuditEvent, ServiceKey, Switch
 from tests.policies.factories import SYSTEM, grant, make_policy, person
 
@@ -247,6 +248,8 @@ def test_roles_are_exchanged_in_their_rows(admin, catalogue, charlie):
         ({"new_password2": "another"}, "new_password2"),
         ({"username": "alice"}, "username"),
         ({"username": "no spaces"}, "username"),
+        ({"username": "Alice"}, "username"),
+        ({"username": "\u0430lice"}, "username"),  # the first letter is Cyrillic
         ({"new_password1": "short", "new_password2": "short"}, "new_password1"),
     ],
 )
@@ -300,6 +303,36 @@ def test_a_person_is_deactivated_and_never_deleted(admin, charlie, alice):
     own = admin.post(reverse("admin:auth_user_delete", args=[alice.pk]), {"reason": "x"})
     assert "lock yourself out" in own.content.decode()
     assert newest().verb == "person.deactivate"
+
+
+def test_an_account_keeps_its_name_and_no_name_is_given_twice(admin, charlie):
+    url = reverse("admin:auth_user_change", args=[charlie.pk])
+    page = admin.get(url).content.decode()
+    assert 'name="username"' not in page
+    typed = {"username": "bob", "email": "c@example.com", "is_active": "on", "is_staff": "on", "roles-rows": "0"}
+    typed["seen"] = re.search(r'name="seen" value="(\w+)"', page).group(1)
+    assert admin.post(url, typed).status_code == 302
+    charlie.refresh_from_db()
+    assert (charlie.username, charlie.email) == ("charlie", "c@example.com")
+    with pytest.raises(Invalid):
+        people.change(charlie, {"username": "Charlie"}, by=SYSTEM)
+    charlie.delete()  # past every door: the trail still knows the name
+    page = new_person(admin, username="charlie").content.decode()
+    assert "history knows" in page and not User.objects.filter(username="charlie").exists()
+
+
+def test_no_list_is_filtered_by_what_is_kept_of_a_secret(client, catalogue, alice):
+    client.force_login(person("bob", "add_user", is_staff=True))
+    keys.issue_service_key(catalogue.reports, catalogue.production, by=SYSTEM)
+    keys.issue_api_token(alice, by=SYSTEM)
+    for model, column in (
+        ("auth_user", "password"),
+        ("policies_servicekey", "digest"),
+        ("policies_apitoken", "digest"),
+    ):
+        url = reverse(f"admin:{model}_changelist")
+        assert client.get(url, {"id__gt": "0"}).status_code == 200
+        assert client.get(url, {f"{column}__gt": "0"}).status_code == 400
 
 
 def test_ones_own_password_is_changed_through_the_verb(admin, alice):

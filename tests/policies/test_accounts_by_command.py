@@ -12,9 +12,9 @@ from django.core.management import CommandError, call_command
 
 from console import administrator
 from policies.lifecycle import audit, people
-from policies.lifecycle.refusals import Forbidden
+from policies.lifecycle.refusals import Forbidden, Invalid
 from policies.models import AuditEvent
-from tests.policies.factories import acting, person
+from tests.policies.factories import SYSTEM, acting, person
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +34,17 @@ def test_the_first_administrator_is_an_event(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(CommandError, match="already taken"):
         call_command("createsuperuser", "--noinput", username="root", email="root@example.com", stdout=StringIO())
     assert len(told()) == 1 and audit.verify().fault is None
+
+
+def test_an_administrator_takes_nobody_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "a long pass phrase")
+    person("alice")
+    for name, why in (("ALICE", "already exists"), ("\u0430lice", "without accents")):  # Cyrillic
+        with pytest.raises(CommandError, match=why):
+            call_command("createsuperuser", "--noinput", username=name, email="", stdout=StringIO())
+        with pytest.raises(Invalid):
+            people.create_administrator({"username": name}, password="a long pass phrase", by=SYSTEM)
+    assert not User.objects.filter(is_superuser=True).exists() and told() == []
 
 
 def test_nobody_else_makes_an_administrator() -> None:

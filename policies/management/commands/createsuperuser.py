@@ -35,3 +35,7 @@ class Command(createsuperuser.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.UserModel: Any = _Accounts(self.UserModel)
+
+    def _validate_username(self, username: str, verbose_field_name: str, database: str) -> str:
+        refused = super()._validate_username(username, verbose_field_name, database)  # type: ignore[misc]
+        return refused or " ".join(people.faults_in_a_new_name(username))
