@@ -12,7 +12,9 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 
+from policies.admin import release_end
 from policies.admin.checklist_items import checklist_context
 from policies.admin.door import actor
 from policies.lifecycle import checklists, places, reach
@@ -22,7 +24,7 @@ from policies.lifecycle.editing import difference
 from policies.lifecycle.refusals import Forbidden, Refusal
 from policies.lifecycle.releasing import approvals, due, gates, going_back, holds, preview, promotion, releases, steps
 from policies.lifecycle.releasing.terms import steps_of
-from policies.models import PENDING, Hold, Release, ReleaseState, Role, Stage
+from policies.models import NEVER_LIVE, PENDING, Hold, Release, ReleaseState, Role, Stage
 
 LOOKS = {
     ReleaseState.LIVE: "ok",
@@ -74,6 +76,13 @@ def _lift(release: Release, text: str, by: Actor) -> object:
     return holds.lift(hold, reason=text, by=by)
 
 
+def _return(release: Release, text: str, by: Actor) -> object:
+    live = places.live_release(release.policy, release.environment, release.role)
+    if live is None:
+        raise Refusal("not_live", "Nothing is live here; release the revision instead.")
+    return going_back.roll_back(live, to=release, reason=text, by=by)
+
+
 VERBS: dict[str, Callable[[Release, str, Actor], object]] = {
     "approve": _approve,
     "reject": _reject,
@@ -89,6 +98,7 @@ VERBS: dict[str, Callable[[Release, str, Actor], object]] = {
     "enforce": lambda release, text, by: promotion.enforce_candidate(release, reason=text, by=by),
     "note": lambda release, text, by: final_notes.confirm(release, text, by=by),
     "rollback": lambda release, text, by: going_back.roll_back(release, reason=text, by=by),
+    "return": _return,
 }
 _DONE = {
     "approve": "Approved.",
@@ -103,7 +113,9 @@ _DONE = {
     "resume": "It goes on; the hold time of this step begins anew.",
     "note": "The final note is confirmed; the release is closed with it.",
     "rollback": "Rolled back. Services follow with their next poll.",
+    "return": "Rolled back to it. Services follow with their next poll.",
 }
+_MAKES_ANOTHER = ("rollback", "return")
 
 
 def page_url(release: Release) -> str:
@@ -115,7 +127,8 @@ def find(request: HttpRequest, number: int) -> Release:
     user: Any = request.user
     if not user.has_perm("policies.view_release"):
         raise PermissionDenied("You may not see releases; an administrator can grant the role viewer.")
-    found = reach.within(Release.objects.select_related(*places.SHOWN, "revision__parent", "replaces"), user)
+    told = (*places.SHOWN, "revision__parent", "replaces", "rolled_back_from__revision")
+    found = reach.within(Release.objects.select_related(*told), user)
     release = found.filter(pk=number).first()
     if release is None:
         raise Http404("There is no such release.")
@@ -135,7 +148,10 @@ def show(request: HttpRequest, site: AdminSite, release: Release, fault: Fault |
         "title": f"{release.policy.name} {release.revision or 'nothing'} → {release.environment.name}",
         "release": release,
         "policy": release.policy,
-        "look": LOOKS.get(ReleaseState(release.state), "off"),
+        "look": LOOKS.get(ReleaseState(release.state), "off") if release.revision_id else "off",
+        "state": release.get_state_display() if release.revision_id or release.ended_at else "not live",
+        "came_by": release_end.came_by(release),
+        "ending": release_end.of(release),
         "live": live,
         "pending": pending,
         "waits_for": list(_waits_for(release, hold, now)) if pending else [],
@@ -149,6 +165,7 @@ def show(request: HttpRequest, site: AdminSite, release: Release, fault: Fault |
         "gate_log": list(release.gates.all()),
         "approvals": list(release.approvals.all()),
         "going_back": preview.preview(release, now=now) if _is_live(release) else None,
+        "further_back": _is_live(release) and _further_back(release, now),
         "command": places.rollback_command(release, actor(request).name) if _is_live(release) else "",
         "acts": list(offered(release, hold, actor(request), now)),
         "fault": fault,
@@ -192,7 +209,7 @@ def act(request: HttpRequest, site: AdminSite, release: Release, name: str) -> H
         messages.success(request, f"{made.policy.reference} {made.revision} {word} in {made.environment.slug}.")
         return HttpResponseRedirect(page_url(made))
     messages.success(request, _said(name, done))
-    return HttpResponseRedirect(page_url(done if name == "rollback" and isinstance(done, Release) else release))
+    return HttpResponseRedirect(page_url(done if name in _MAKES_ANOTHER and isinstance(done, Release) else release))
 
 
 def _said(name: str, done: object) -> str:
@@ -203,6 +220,10 @@ def _said(name: str, done: object) -> str:
 
 def _is_live(release: Release) -> bool:
     return release.state == ReleaseState.LIVE and release.revision_id is not None
+
+
+def _further_back(release: Release, now: datetime) -> bool:
+    return going_back.earlier_releases(release, now).exclude(revision=None)[1:2].exists()
 
 
 def _may(by: Actor, permission: str, release: Release) -> bool:
@@ -218,19 +239,35 @@ def offered(release: Release, hold: Hold | None, by: Actor, now: datetime) -> It
         yield from _for_a_request(release, by, may_release, may_approve, now)
     if release.break_glass and release.released_at and not release.glass_reviewed_at and may_approve:
         yield Act("review", "Reviewed", "What do you say to it, looking back?")
-    if not _is_live(release):
-        return
+    if _is_live(release):
+        yield from _for_what_is_live(release, may_release, may_change, now)
+    if hold is not None and release.role == Role.ENFORCED and may_change:
+        yield Act("lift", "Lift the hold", "Why may things go on here?")
+    if may_change:
+        yield from _backwards(release, now)
+
+
+def _for_what_is_live(release: Release, may_release: bool, may_change: bool, now: datetime) -> Iterator[Act]:
     if may_change:
         yield from _for_steps(release, now)
     if release.role == Role.CANDIDATE and may_release:
         yield Act("enforce", "Enforce this candidate", "Why is it safe?", "primary")
     if release.role == Role.ENFORCED and release.environment.promotes_to is not None and may_release:
         yield Act("promote", f"Promote to {release.environment.promotes_to.name}", "Why now?")
-    if hold is not None and release.role == Role.ENFORCED and may_change:
-        yield Act("lift", "Lift the hold", "Why may things go on here?")
-    if may_change:
-        button = "Take the candidate away" if release.role == Role.CANDIDATE else "Roll back"
-        yield Act("rollback", button, "Why roll back?", "danger")
+
+
+def _backwards(release: Release, now: datetime) -> Iterator[Act]:
+    """Away from what is live; or, on the page of an earlier release, from what is live to it."""
+    if _is_live(release):
+        if release.role == Role.CANDIDATE:
+            yield Act("rollback", "Take the candidate away", "Why take it away?", "danger")
+        else:
+            target = going_back.fallback(release, now).target
+            where = f"r{target.revision.number}" if target is not None and target.revision else "no policy"
+            yield Act("rollback", f"Roll back to {where}", "Why roll back?", "danger")
+    elif release_end.way_back_here(release, now):
+        assert release.revision is not None
+        yield Act("return", f"Roll back to this r{release.revision.number}", "Why roll back to it?", "danger")
 
 
 def _for_a_request(release: Release, by: Actor, may_release: bool, may_approve: bool, now: datetime) -> Iterator[Act]:
@@ -273,14 +310,18 @@ def _waits_for(release: Release, hold: Hold | None, now: datetime) -> Iterator[s
     if release.environment.frozen:
         yield f"{release.environment.name} is frozen; an administrator has to thaw it."
     if release.starts_at is not None and release.starts_at > now:
-        yield f"Its beginning: {release.starts_at:%Y-%m-%d %H:%M} UTC."
+        yield f"Its beginning: {_told(release.starts_at)}."
     elif release.starts_at is not None:
-        yield f"Its beginning was {release.starts_at:%Y-%m-%d %H:%M} UTC; it is overdue."
+        yield f"Its beginning was {_told(release.starts_at)}; it is overdue."
     if hold is not None and release.role == Role.ENFORCED:
         yield f"The hold that {hold.set_by} set with a rollback: nothing unattended goes live here."
     failed = release.gates.filter(outcome="failed").last()
     if failed is not None and not missing:
         yield f"Last time: {failed.detail}"
+
+
+def _told(at: datetime) -> str:
+    return date_format(at, "j M Y, H:i T")
 
 
 def _note_draft(release: Release, fault: Fault | None, now: datetime) -> str:
@@ -291,9 +332,9 @@ def _note_draft(release: Release, fault: Fault | None, now: datetime) -> str:
 
 
 def _changed(release: Release, live: Release | None) -> list[difference.Line]:
-    """Against what is live now for a request; else against what it replaced."""
+    """Against what is live now for what never was, and for a candidate; else against what it replaced."""
     if release.revision is None:
         return []
-    before = live if release.state in PENDING or release.role == Role.CANDIDATE else release.replaces
+    before = live if release.state in NEVER_LIVE or release.role == Role.CANDIDATE else release.replaces
     old = before.revision.document() if before is not None and before.revision is not None else None
     return difference.changed_only(difference.between(old, release.revision.document()))

@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from policies.lifecycle import checklists, places
 from policies.lifecycle.documenting import final_notes
-from policies.lifecycle.documenting.markdown import text
+from policies.lifecycle.documenting.markdown import block, code, text
 from policies.lifecycle.editing import difference
 from policies.models import AuditEvent, Release, Revision
 from policies.publishing.moments import written
@@ -45,14 +45,14 @@ def _lines(release: Release) -> Iterator[str]:
     yield from ("", "## Final note", "")
     if release.final_note_at is None:
         yield "Not confirmed yet. The facts so far:"
-        yield from ("", "```text", final_notes.draft(release).replace("```", "'''"), "```")
+        yield from ("", *block("text", final_notes.draft(release)))
     else:
         yield f"Confirmed {written(release.final_note_at)} by {text(release.final_note_by)}:"
-        yield from ("", "```text", release.final_note.replace("```", "'''"), "```")
+        yield from ("", *block("text", release.final_note))
     yield from _chain(release)
 
 
-def _following(release: Release) -> Release | None:
+def following(release: Release) -> Release | None:
     """What took the place of a release that was live: another one, or its own rollback."""
     if release.released_at is None:
         return None
@@ -60,10 +60,10 @@ def _following(release: Release) -> Release | None:
 
 
 def _by_what(release: Release) -> str:
-    following = _following(release)
-    if following is None:
+    after = following(release)
+    if after is None:
         return ""
-    return f" by {text(following.released_by)} (release {following.pk}): {text(following.reason)}"
+    return f" by {text(after.released_by)} (release {after.pk}): {text(after.reason)}"
 
 
 def _revision(release: Release, revision: Revision) -> Iterator[str]:
@@ -79,7 +79,7 @@ def _revision(release: Release, revision: Revision) -> Iterator[str]:
     yield f"- **Expected:** {bound}{' % of the baseline' if expected['relative'] else ''}; {text(expected['text'])}"
     was = release.replaces.revision if release.replaces is not None else None
     lines = difference.changed_only(difference.between(was.document() if was else None, content))
-    yield from ("", "```diff", *(f"{line.sign} {line.text}".replace("```", "'''") for line in lines), "```")
+    yield from ("", *block("diff", "\n".join(f"{line.sign} {line.text}" for line in lines)))
 
 
 def _gates(release: Release) -> Iterator[str]:
@@ -131,16 +131,16 @@ def _evidence(release: Release) -> Iterator[str]:
 
 def _chain(release: Release) -> Iterator[str]:
     """Where the audit trail tells of it: these links can be looked up, and verified."""
-    following = _following(release)
+    after = following(release)
     told = Q(object=release.label)
-    if following is not None:
-        told |= Q(seq=following.bundle_version)
+    if after is not None:
+        told |= Q(seq=after.bundle_version)
     events = AuditEvent.objects.filter(told).order_by("seq")
     yield from ("", "## In the audit trail", "")
     yield from _head("seq", "what", "by", "through", "when", "hash")
     for event in events:
         request = json.loads(event.event).get("request_id")
-        what = f"{event.verb} `{request}`" if request else event.verb
+        what = f"{event.verb} {code(request)}" if request else event.verb
         yield f"| {event.seq} | {what} | {text(event.actor)} | {event.door} | {written(event.at)} | `{event.hash}` |"
 
 
