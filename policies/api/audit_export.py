@@ -20,7 +20,7 @@ Rows = QuerySet[AuditEvent]
 
 # What spreadsheets take for the beginning of a formula, in their full-width forms too, behind blanks, and at the
 # beginning of every line, for readers that cut quoted cells at the end of a line.
-_FORMULA = re.compile(r"(^|[\r\n])(?=[^\S\r\n]*[=+\-@＝＋－＠|%\t])|^(?=[\r\n])")
+_FORMULA = re.compile(r"^(?=[\r\n])|(^|[\r\n])(?=[^\S\r\n]*[=+\-@＝＋－＠|%\t])")
 
 
 def inert(text: str) -> str:

@@ -36,8 +36,8 @@ def table(answer: Any) -> list[dict[str, str]]:
 
 
 def calculated(cell: str) -> bool:
-    """Whether a spreadsheet would take some line of the cell for a formula."""
-    return any(
+    """Whether a spreadsheet would take some line of the cell for a formula, or cell and line for another one."""
+    return cell[:1] in ("\t", "\r", "\n") or any(
         line.lstrip()[:1] in set("=+-@＝＋－＠") or line[:1] == "\t" for line in cell.splitlines() if line.strip()
     )
 
