@@ -55,6 +55,19 @@ def touches_database(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> Iterator[None]:
+    """Ends after the database of the tests is gone: what lies beside it on SQLite (journals, locks of jobs) goes, too."""
+    yield
+    connection = connections["default"]
+    if connection.vendor != "sqlite":
+        return
+    database = Path(connection.settings_dict["TEST"]["NAME"])
+    if not database.exists():
+        for left in database.parent.glob(f"{database.name}-*"):
+            left.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """A connection that some thread of a test has left open would keep PostgreSQL from dropping the database."""
     yield
