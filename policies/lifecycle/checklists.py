@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from policies.lifecycle import audit, locks
+from policies.lifecycle import locks, places
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Invalid, Refusal
 from policies.lifecycle.texts import UNSTORABLE, read_note, storable
@@ -125,7 +125,7 @@ def tick(item: ChecklistItem, *, by: Actor, evidence: str, now: datetime | None 
         if item.done_at is not None and item.evidence == evidence.strip():
             return item
         _do(item, by.name, evidence.strip(), None, now)
-        _tell("checklist.tick", item, before, by=by, now=now)
+        places.tell("checklist.tick", item.release, before, by=by, now=now, after=told(item))
     return item
 
 
@@ -138,7 +138,8 @@ def untick(item: ChecklistItem, *, by: Actor, reason: str = "", now: datetime | 
         before = told(item)
         item.done_by, item.done_at, item.evidence, item.report = "", None, "", None
         item.save(update_fields=["done_by", "done_at", "evidence", "report"])
-        _tell("checklist.untick", item, before, by=by, reason=read_note(reason), now=now or timezone.now())
+        now, reason = now or timezone.now(), read_note(reason)
+        places.tell("checklist.untick", item.release, before, by=by, now=now, reason=reason, after=told(item))
     return item
 
 
@@ -171,7 +172,7 @@ def receive_report(
             evidence = f"{passed[item.check_name]} ({url}, report {report.pk})"
             _do(item, by.name, evidence[:LONGEST_EVIDENCE], report, now)
         for item, before in zip(items, said, strict=True):
-            _tell("checklist.tick", item, before, by=by, now=now)
+            places.tell("checklist.tick", item.release, before, by=by, now=now, after=told(item))
     return Received(report, tuple(items))
 
 
@@ -267,20 +268,3 @@ def told(item: ChecklistItem) -> dict[str, Any]:
         "evidence": item.evidence or None,
         "report": item.report_id,
     }
-
-
-def _tell(
-    verb: str, item: ChecklistItem, before: Mapping[str, Any], *, by: Actor, now: datetime, reason: str = ""
-) -> None:
-    release = item.release
-    audit.append(
-        verb,
-        release.label,
-        by=by,
-        reason=reason,
-        before=before,
-        after=told(item),
-        policy=release.policy,
-        environment=release.environment,
-        now=now,
-    )

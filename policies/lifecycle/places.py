@@ -4,6 +4,7 @@ import functools
 import hashlib
 import operator
 import re
+from collections.abc import Mapping
 from datetime import datetime
 
 from django.db import transaction
@@ -96,16 +97,23 @@ def publish(
 
 
 def tell(
-    verb: str, release: Release, before: dict[str, object] | None, *, by: Actor, reason: str, now: datetime
+    verb: str,
+    release: Release,
+    before: Mapping[str, object] | None,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str = "",
+    after: Mapping[str, object] | None = None,
 ) -> None:
-    """The audit event of what happened to a release without changing any bundle."""
+    """The audit event of what happened to a release, or to what belongs to it, without changing any bundle."""
     audit.append(
         verb,
         release.label,
         by=by,
         reason=reason,
         before=before,
-        after=document(release),
+        after=document(release) if after is None else after,
         policy=release.policy,
         environment=release.environment,
         now=now,

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import DatabaseError, transaction
 
 from policies.lifecycle import audit
@@ -15,39 +14,11 @@ from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
 from policies.lifecycle.releasing import approvals, due, gates, going_back, holds, promotion, releases, steps
 from policies.models import Environment, Gate, Hold, Policy, Release, ReleaseState
 from policies.publishing import bundles
-from tests.policies.factories import SYSTEM, Catalogue, acting, change, make_policy, rate_limit
+from tests.policies.factories import SYSTEM, Catalogue, change, make_policy, rate_limit
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 STEPS = [{"rollout": 5, "hold": 3600}, {"rollout": 25, "hold": 7200}, {"rollout": 100, "hold": 0}]
-
-
-def boss(name: str) -> Actor:
-    """Somebody who may everything: what is refused to them is refused for what they did, not for their role."""
-    return acting(User.objects.create_superuser(name, password="a long pass phrase"))
-
-
-@pytest.fixture
-def alice(db: None) -> Actor:
-    return boss("alice")
-
-
-@pytest.fixture
-def bob(db: None) -> Actor:
-    return boss("bob")
-
-
-@pytest.fixture
-def carol(db: None) -> Actor:
-    return boss("carol")
-
-
-@pytest.fixture
-def guarded(catalogue: Catalogue) -> Environment:
-    """Production, where one other person must approve."""
-    catalogue.production.approvals_required = 1
-    catalogue.production.save()
-    return catalogue.production
 
 
 def ask(policy: Policy, environment: Environment, by: Actor = SYSTEM, **how: Any) -> Release:

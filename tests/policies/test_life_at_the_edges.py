@@ -11,26 +11,9 @@ from policies.lifecycle.editing import policies
 from policies.lifecycle.releasing import approvals, due, gates, going_back, holds, promotion, releases
 from policies.models import Approval, AuditEvent, Environment, Policy, Release, ReleaseState
 from tests.policies.factories import SYSTEM, Catalogue, change, make_policy, rate_limit
-from tests.policies.test_life import HOUR, NOW, STEPS, ask, boss, live_number, now_of, refused
+from tests.policies.test_life import HOUR, NOW, STEPS, ask, live_number, now_of, refused
 
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture
-def alice(db: None) -> Actor:
-    return boss("alice")
-
-
-@pytest.fixture
-def bob(db: None) -> Actor:
-    return boss("bob")
-
-
-@pytest.fixture
-def guarded(catalogue: Catalogue) -> Environment:
-    catalogue.production.approvals_required = 1
-    catalogue.production.save()
-    return catalogue.production
 
 
 def events() -> list[tuple[str, str]]:
@@ -109,6 +92,18 @@ def test_a_hold_keeps_scheduled_candidates_back_and_a_person_s_own_leaves_it(
     assert now_of(scheduled).state == "scheduled"
     assert ask(policy, catalogue.production, by=alice, **how).state == "live"
     assert holds.open_hold(policy, catalogue.production) is not None
+
+
+def test_lifting_the_hold_of_one_rollback_leaves_that_of_the_next(catalogue: Catalogue, alice: Actor) -> None:
+    policy = make_policy()
+    ask(policy, catalogue.production)
+    twice = ask(change(policy, rules=[rate_limit(limit=20)]), catalogue.production)
+    back = going_back.roll_back(twice, by=SYSTEM, reason="bad")
+    seen = Hold.objects.get()
+    going_back.roll_back(back, by=alice, reason="this, too")
+    assert refused(lambda: holds.lift(seen, by=SYSTEM, reason="mended")) == "lifted"
+    kept = Hold.objects.get(lifted_at=None)
+    assert (kept.set_by, kept.release.rolled_back_from) == ("alice", back)
 
 
 def test_what_a_rollback_took_away_does_not_come_back_under_an_older_number(catalogue: Catalogue) -> None:
@@ -262,11 +257,11 @@ def test_nothing_is_replaced(guarded: Environment, alice: Actor, bob: Actor, tab
     "columns", [{"person": "bob"}, {"verdict": "approve"}, {"terms": "other"}, {"voided_at": None}], ids=str
 )
 def test_an_approval_is_only_ever_made_void(
-    guarded: Environment, alice: Actor, bob: Actor, columns: dict[str, Any]
+    guarded: Environment, alice: Actor, bob: Actor, carol: Actor, columns: dict[str, Any]
 ) -> None:
     asked = ask(make_policy(by=alice), guarded, by=alice, starts_at=NOW + HOUR)
     approvals.approve(asked, by=bob, now=NOW)
-    approvals.reject(asked, by=boss("carol"), comment="not now", now=NOW)
+    approvals.reject(asked, by=carol, comment="not now", now=NOW)
     rejection = Approval.objects.get(verdict="reject")
     approval = Approval.objects.get(verdict="approve")
     Approval.objects.filter(pk=approval.pk).update(voided_at=NOW, void_reason="changed")

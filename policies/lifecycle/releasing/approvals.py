@@ -50,10 +50,7 @@ def reject(release: Release, *, by: Actor, comment: str, now: datetime | None = 
     """Say no, and why. Raises `Forbidden`, or `Refusal` (`own_change`, `not_pending`)."""
     now = now or timezone.now()
     _require_person(release, by)
-    try:
-        comment = read_reason(comment)
-    except Invalid as refusal:
-        raise Invalid({"comment": refusal.errors["reason"]}) from refusal
+    comment = _read_comment(comment)
     with transaction.atomic():
         release = places.lock_release(release)
         releases.refuse_unless_pending(release)
@@ -72,10 +69,7 @@ def review_break_glass(release: Release, *, by: Actor, comment: str, now: dateti
     """Look afterwards at a release that went past approval. Never by whoever broke the glass."""
     now = now or timezone.now()
     _require_person(release, by)
-    try:
-        comment = read_reason(comment)
-    except Invalid as refusal:
-        raise Invalid({"comment": refusal.errors["reason"]}) from refusal
+    comment = _read_comment(comment)
     with transaction.atomic():
         release = places.lock_release(release)
         if not release.break_glass or release.released_at is None:
@@ -88,6 +82,13 @@ def review_break_glass(release: Release, *, by: Actor, comment: str, now: dateti
         release.save(update_fields=["glass_reviewed_by", "glass_reviewed_at", "glass_review"])
         places.tell("release.review", release, before, by=by, reason=comment, now=now)
     return release
+
+
+def _read_comment(comment: str) -> str:
+    try:
+        return read_reason(comment)
+    except Invalid as refusal:
+        raise Invalid({"comment": refusal.errors["reason"]}) from refusal
 
 
 def _require_person(release: Release, by: Actor) -> None:
