@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.utils import timezone
 
@@ -45,9 +44,10 @@ def give(
     reason = read_reason(reason)
     wanted = _read(role, service, environment)
     with transaction.atomic():
-        user = _held(user)
+        user = locks.hold_person(user)
         if user.grants.filter(role=role, place=wanted.place).exists():
             raise Refusal("granted", f"{user.get_username()} has this role there already; nothing changed.")
+        _hold_places([wanted])
         grant = _add(user, wanted, by)
         _tell("grant.give", grant, by=by, reason=reason, before=None, after=grant.document())
     return grant
@@ -61,7 +61,7 @@ def withdraw(grant: Grant, *, by: Actor, reason: str) -> None:
     by.require("delete_grant", service=grant.service, environment=grant.environment)
     reason = read_reason(reason)
     with transaction.atomic():
-        user = _held(grant.user)
+        user = locks.hold_person(grant.user)
         found = user.grants.select_related("user", "service", "environment").filter(pk=grant.pk).first()
         if found is None:
             raise Refusal("withdrawn", f"{grant} was withdrawn already.")
@@ -87,6 +87,7 @@ def exchange(user: Any, wanted: Iterable[Wanted], *, by: Actor, reason: str) -> 
         by.require("add_grant", service=wish.service, environment=wish.environment)
         _read(wish.role, wish.service, wish.environment)
     reason = read_reason(reason)
+    _hold_places(new)
     added = [_add(user, wish, by) for wish in new]
     documents = [grant.document() for grant in gone]
     for grant in gone:
@@ -119,15 +120,18 @@ def _read(role: str, service: Service | None, environment: Environment | None) -
     return Wanted(role, service, environment)
 
 
-def _held(user: Any) -> Any:
-    """The account, locked until the commit: whose roles are changed, are changed one act at a time."""
-    return get_user_model().objects.select_for_update(no_key=True).get(pk=user.pk)
+def _hold_places(wanted: Iterable[Wanted]) -> None:
+    """All services before the first environment, whatever the order in which the roles were asked for."""
+    wishes = list(wanted)
+    services = {wish.service.pk: wish.service for wish in wishes if wish.service is not None}
+    environments = {wish.environment.pk: wish.environment for wish in wishes if wish.environment is not None}
+    for pk in sorted(services):
+        locks.hold(services[pk], "service")
+    for pk in sorted(environments):
+        locks.hold(environments[pk], "environment")
 
 
 def _add(user: Any, wanted: Wanted, by: Actor) -> Grant:
-    for row, field in ((wanted.service, "service"), (wanted.environment, "environment")):
-        if row is not None:
-            locks.hold(row, field)
     return Grant.objects.create(
         user=user,
         role=wanted.role,

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from policies.lifecycle import audit
+from policies.lifecycle import audit, locks
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Invalid, Refusal
 from policies.lifecycle.texts import UNSTORABLE, storable
@@ -101,6 +101,7 @@ def issue_api_token(
         raise Invalid(errors)
     secret = API_TOKEN_PREFIX + secrets.token_urlsafe(32)
     with transaction.atomic():
+        user = locks.hold_person(user)
         token = ApiToken.objects.create(
             user=user,
             **_kept(secret, name, expires_at, by),

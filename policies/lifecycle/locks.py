@@ -1,10 +1,13 @@
 """The rows of the catalogue that a verb locks before it looks: service, team, environment, always in this order.
 
-Rows of a policy come after them, and the head of the audit chain last, so that no two verbs wait in a circle. A row is
-locked against other verbs only: heartbeats, which refer to it, go on.
+An account comes before them, rows of a policy after them, and the head of the audit chain last, so that no two verbs
+wait in a circle; of several rows of one kind the oldest comes first. A row is locked against other verbs only:
+heartbeats, which refer to it, go on.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from django.contrib.auth import get_user_model
 
 from policies.lifecycle.refusals import Refusal
 from policies.models import ChecklistTemplate, Environment, Policy, Service, Team
@@ -19,6 +22,15 @@ def hold(row: Row, field: str = "") -> Row:
         message = f"{held.label} was archived; name one that is in use."
         raise Refusal("archived", message, errors={field or held.kind: [message]})
     return held
+
+
+def hold_person(user: Any) -> Any:
+    """The account as it is now, locked until the commit.
+
+    PostgreSQL looks after a row that refers to an account at the commit, when the head of the chain is held already: by
+    then nobody may hold the account who still waits for that head.
+    """
+    return get_user_model().objects.select_for_update(no_key=True).get(pk=user.pk)
 
 
 def hold_place(policy: Policy) -> None:
