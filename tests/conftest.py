@@ -56,7 +56,7 @@ def touches_database(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings: None) -> Iterator[None]:
-    """Ends after the database of the tests is gone: what lies beside it on SQLite (journals, locks of jobs) goes, too."""
+    """Ends after the tests' database is gone: what lies beside it on SQLite (journals, locks of jobs) goes, too."""
     yield
     connection = connections["default"]
     if connection.vendor != "sqlite":
