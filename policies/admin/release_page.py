@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -12,7 +13,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.formats import date_format
 
 from policies.admin import release_end
 from policies.admin.checklist_items import checklist_context
@@ -45,6 +45,7 @@ class Act:
     question: str
     look: str = ""
     optional: bool = False
+    seen: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,13 @@ def _review(release: Release, text: str, by: Actor) -> object:
     return approvals.review_break_glass(release, comment=text, by=by)
 
 
-def _lift(release: Release, text: str, by: Actor) -> object:
+def _lift(release: Release, text: str, by: Actor, seen: str = "") -> object:
+    """Lift the hold that the person has `seen`, not one that another rollback set meanwhile."""
     hold = holds.open_hold(release.policy, release.environment)
     if hold is None:
         raise Refusal("lifted", "There is no hold any more.")
+    if seen not in ("", str(hold.pk)):
+        raise Refusal("lifted", f"{hold.set_by} has rolled back again since, which set another hold: look again.")
     return holds.lift(hold, reason=text, by=by)
 
 
@@ -197,7 +201,8 @@ def act(request: HttpRequest, site: AdminSite, release: Release, name: str) -> H
         raise Http404("There is no such act.")
     text = request.POST.get("text", "")
     try:
-        done = VERBS[name](release, text, actor(request))
+        verb = partial(_lift, seen=request.POST.get("seen", "")) if name == "lift" else VERBS[name]
+        done = verb(release, text, actor(request))
     except Refusal as refusal:
         if isinstance(refusal, Forbidden):
             raise PermissionDenied(refusal.detail) from refusal
@@ -242,7 +247,7 @@ def offered(release: Release, hold: Hold | None, by: Actor, now: datetime) -> It
     if _is_live(release):
         yield from _for_what_is_live(release, may_release, may_change, now)
     if hold is not None and release.role == Role.ENFORCED and may_change:
-        yield Act("lift", "Lift the hold", "Why may things go on here?")
+        yield Act("lift", "Lift the hold", "Why may things go on here?", seen=str(hold.pk))
     if may_change:
         yield from _backwards(release, now)
 
@@ -310,18 +315,14 @@ def _waits_for(release: Release, hold: Hold | None, now: datetime) -> Iterator[s
     if release.environment.frozen:
         yield f"{release.environment.name} is frozen; an administrator has to thaw it."
     if release.starts_at is not None and release.starts_at > now:
-        yield f"Its beginning: {_told(release.starts_at)}."
+        yield f"Its beginning: {release.starts_at:%Y-%m-%d %H:%M} UTC."
     elif release.starts_at is not None:
-        yield f"Its beginning was {_told(release.starts_at)}; it is overdue."
+        yield f"Its beginning was {release.starts_at:%Y-%m-%d %H:%M} UTC; it is overdue."
     if hold is not None and release.role == Role.ENFORCED:
         yield f"The hold that {hold.set_by} set with a rollback: nothing unattended goes live here."
     failed = release.gates.filter(outcome="failed").last()
     if failed is not None and not missing:
         yield f"Last time: {failed.detail}"
-
-
-def _told(at: datetime) -> str:
-    return date_format(at, "j M Y, H:i T")
 
 
 def _note_draft(release: Release, fault: Fault | None, now: datetime) -> str:

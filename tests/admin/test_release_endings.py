@@ -101,6 +101,18 @@ def test_a_hold_is_lifted_where_it_is_told_of_also_when_nothing_is_live_any_more
     assert acts(alice, back) == set()
 
 
+def test_a_hold_that_another_rollback_set_meanwhile_is_not_lifted_unseen(policy, alice, live):
+    live(policy, 20, "more")
+    first = going_back.roll_back(live(policy, 30, "still more"), by=factories.SYSTEM, reason="no")
+    typed = fill(alice.get(url(first)), "/lift/", text="mended")
+    going_back.roll_back(first, by=factories.SYSTEM, reason="not that either")
+    page = alice.post(url(first, "lift/"), typed)
+    assert page.status_code == 409 and "look again" in page.content.decode()
+    assert Hold.objects.get(lifted_at=None).release.rolled_back_from == first
+    assert alice.post(url(first, "lift/"), fill(page, "/lift/")).status_code == 302
+    assert [hold.lifted_by for hold in Hold.objects.all()] == ["alice", factories.SYSTEM.name]
+
+
 def test_one_goes_back_further_from_the_page_of_an_earlier_release(policy, alice, live):
     first, second, third = live(policy, 20, "one"), live(policy, 30, "two"), live(policy, 40, "three")
     assert "Roll back to r3" in told(alice, third)

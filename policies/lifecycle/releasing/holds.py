@@ -18,7 +18,10 @@ def open_hold(policy: Policy, environment: Environment) -> Hold | None:
 
 
 def lift(hold: Hold, *, by: Actor, reason: str, now: datetime | None = None) -> Hold:
-    """Let schedules, steps, expiry, imports and promotions act here again. Raises `Refusal` (`lifted`)."""
+    """Let schedules, steps, expiry, imports and promotions act here again.
+
+    Raises `Refusal` (`lifted`: by a person, or by another rollback, which has set one of its own).
+    """
     by.require("change_release", service=hold.policy.service, environment=hold.environment)
     reason = read_reason(reason)
     now = now or timezone.now()
@@ -26,7 +29,7 @@ def lift(hold: Hold, *, by: Actor, reason: str, now: datetime | None = None) -> 
         policy = places.lock(hold.policy)
         hold = Hold.objects.select_related("environment", "policy__service").get(pk=hold.pk)
         if hold.lifted_at is not None:
-            raise Refusal("lifted", f"{hold.lifted_by} lifted this hold already.")
+            raise Refusal("lifted", f"{hold.lifted_by} ended this hold already: {hold.lift_reason}")
         before = document(hold)
         close(hold, by=by, reason=reason, now=now)
         audit.append(
@@ -44,11 +47,16 @@ def lift(hold: Hold, *, by: Actor, reason: str, now: datetime | None = None) -> 
 
 
 def put(release: Release, *, by: Actor, now: datetime) -> None:
-    """A hold because of this rollback, told by its audit event; one that is there already stays."""
-    if open_hold(release.policy, release.environment) is None:
-        Hold.objects.create(
-            policy=release.policy, environment=release.environment, release=release, set_by=by.name, set_at=now
-        )
+    """A hold because of this rollback, told by its audit event.
+
+    One that is there already gives way to it: whoever has seen that one alone must not lift this one with it.
+    """
+    earlier = open_hold(release.policy, release.environment)
+    if earlier is not None:
+        close(earlier, by=by, reason=f"rolled back again: release {release.pk} has a hold of its own", now=now)
+    Hold.objects.create(
+        policy=release.policy, environment=release.environment, release=release, set_by=by.name, set_at=now
+    )
 
 
 def close(hold: Hold, *, by: Actor, reason: str, now: datetime) -> None:
