@@ -13,7 +13,7 @@ from policies.lifecycle.documenting.documentation import POINTS, Code, Facts, Sc
 from policies.lifecycle.overriding import overrides
 from policies.lifecycle.releasing import going_back, releases
 from policies.models import Override, Policy, Release, Switch, Team
-from tests.policies.factories import SYSTEM, Catalogue, draft, endpoint, make_policy
+from tests.policies.factories import SYSTEM, Catalogue, draft, endpoint, make_policy, rate_limit
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -155,3 +155,21 @@ def test_as_many_queries_for_one_policy_as_for_ten(catalogue: Catalogue) -> None
             assert len(documentation_facts.scores(asked, NOW)) == len(asked)
         assert len(queries) == 3
     assert documentation_facts.scores([], NOW) == {}
+
+
+@pytest.mark.parametrize(
+    ("rule", "asked"),
+    [
+        (rate_limit(limit=9_999), True),
+        (rate_limit(limit=10_000), False),
+        (rate_limit(limit=10_000, cost=2), True),
+        (rate_limit(limit=1_000_000, burst=20), True),
+        (rate_limit(limit=20, burst=1_000_000), False),
+        (rate_limit(limit=1_000_000, burst=20, algorithm="fixed_window"), False),
+        ({"kind": "quota", "name": "monthly", "key": ["user"], "limit": 10_000, "period": "month"}, False),
+        ({"kind": "concurrency_limit", "name": "slots", "key": [], "limit": 4}, True),
+    ],
+)
+def test_no_example_is_asked_for_that_nobody_could_write(rule: dict[str, Any], asked: bool) -> None:
+    assert ("no_denied_example" in codes(examples=[ALLOWED], rules=[rule])) is asked
+    assert "no_denied_example" in codes(examples=[ALLOWED], rules=[rule, {"kind": "request_guard", "name": "uploads"}])

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from policy_client.examples import MAX_REPEAT
 from policy_client.rules.wording import listed
 
 NOTE_AFTER = timedelta(days=1)
@@ -147,8 +148,17 @@ def _of_examples(facts: Facts) -> Iterator[Reason]:
 
 
 def _denies(rules: list[Mapping[str, Any]]) -> bool:
-    """Whether a rule could deny a call as it comes in; a deadline only ends one that is under way."""
-    return any(rule["kind"] != "deadline" and rule.get("enabled", True) for rule in rules)
+    """Whether a rule could deny a call as it comes in, and an example can have so many; a deadline only ends one that
+    is under way."""
+    return any(rule["kind"] != "deadline" and rule.get("enabled", True) and _within_reach(rule) for rule in rules)
+
+
+def _within_reach(rule: Mapping[str, Any]) -> bool:
+    """Whether an example has calls enough to use up what the rule allows."""
+    most = rule.get("limit")
+    if rule.get("algorithm", "token_bucket") == "token_bucket":
+        most = rule.get("burst") or most
+    return most is None or most // (rule.get("cost") or 1) < MAX_REPEAT
 
 
 def _of_words(facts: Facts) -> Iterator[Reason]:

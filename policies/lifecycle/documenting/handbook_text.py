@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from policies.lifecycle.documenting.handbook import Chapter, Handbook, HeldRule, Place
-from policies.lifecycle.documenting.markdown import bullets, text
+from policies.lifecycle.documenting.markdown import bullets, code, text
 from policies.models import Metric
 from policies.publishing.moments import written
 from policy_client.rules.wording import listed
@@ -19,7 +19,7 @@ def _lines(book: Handbook) -> Iterator[str]:
     yield f"# Handbook of {text(service.name)}"
     yield ""
     about = f" {text(service.description)}" if service.description else ""
-    yield f"`{service.slug}`, owned by {text(service.team.name)} ({service.team.email}).{about}"
+    yield f"`{service.slug}`, owned by {text(service.team.name)} ({text(service.team.email)}).{about}"
     for place in book.places:
         yield ""
         yield from _place(place)
@@ -38,7 +38,7 @@ def _place(place: Place) -> Iterator[str]:
         yield ""
         yield "Endpoints for which nothing holds:"
         yield ""
-        yield from bullets(f"`{one}`" for one in place.bare)
+        yield from bullets(map(code, place.bare))
     if place.waiting:
         waiting = listed([f"{policy.reference} {policy.name}" for policy in place.waiting])
         yield from ("", f"Not live here: {waiting}.")
@@ -53,7 +53,7 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     yield f"### {chapter.policy.reference} {content['name']}, r{revision.number} ({chapter.kind})"
     yield ""
     owner = revision.owner
-    yield f"- **Owner:** {text(owner.name)} (`{owner.slug}`, {owner.email})"
+    yield f"- **Owner:** {text(owner.name)} (`{owner.slug}`, {text(owner.email)})"
     yield f"- **Why:** {text(revision.reason)} ({text(revision.author)})"
     if chapter.ticket:
         yield f"- **Ticket:** <{chapter.ticket}>"
@@ -92,7 +92,7 @@ def _endpoints(chapter: Chapter) -> Iterator[str]:
         yield "Holds for every endpoint that no policy names."
     if chapter.holds_for:
         yield ""
-        yield from bullets(f"`{one}`" for one in chapter.holds_for)
+        yield from bullets(map(code, chapter.holds_for))
 
 
 def _row(rule: HeldRule) -> str:
@@ -101,8 +101,8 @@ def _row(rule: HeldRule) -> str:
         origin += ", mandatory"
     if rule.instead_of:
         origin += f"; instead of that of the {listed([one.words for one in rule.instead_of])}"
-    cells = (f"**{rule.name}**, {rule.title}", rule.words, "; ".join(rule.values), rule.how, origin)
-    return f"| {' | '.join(text(cell) for cell in cells)} |"
+    cells = [text(cell) for cell in (rule.words, "; ".join(rule.values), rule.how, origin)]
+    return f"| {' | '.join([f'**{rule.name}**, {rule.title}', *cells])} |"
 
 
 def _expected(result: dict[str, object]) -> str:

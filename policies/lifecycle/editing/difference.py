@@ -39,7 +39,8 @@ def lines(content: Mapping[str, Any] | None, since: Mapping[str, Any] | None = N
         told.append(f"example: {example.sentence()}")
     told += _block("baseline", content["baseline"], BASELINE)
     told += _block("expected result", content["expected_result"], EXPECTED_RESULT)
-    return [*told, f"rollback note: {content['rollback_note']}"]
+    told.append(f"rollback note: {content['rollback_note']}")
+    return [line for text in told for line in _split(text)]
 
 
 def between(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[Line]:
@@ -71,6 +72,13 @@ def _heading(compared: list[Line], index: int) -> int:
 def to_parent(revision: Revision) -> list[Line]:
     """What a revision changed."""
     return between(revision.parent.document() if revision.parent else None, revision.document())
+
+
+def _split(told: str) -> list[str]:
+    """A line for each that a text has, the later ones further in, so that none of them looks like one of ours."""
+    first, *more = told.split("\n")
+    inner = " " * (len(first) - len(first.lstrip(" ")) + 8)
+    return [first, *(inner + line for line in more)]
 
 
 def _particulars(content: Mapping[str, Any]) -> list[str]:
