@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from django.db.models import QuerySet
+from django.contrib.auth import get_user_model
+from django.db.models import Q, QuerySet
 
 from policies.models import Environment, Grant, GrantRole, Service
 
@@ -127,6 +128,17 @@ def includes(user: Any, role: str, *, service: AnyService, environment: AnyEnvir
     if user.is_superuser:
         return True
     return any(grant.covers(service, environment) and role in INCLUDES[GrantRole(grant.role)] for grant in held(user))
+
+
+def able(codename: str, *, service: Service | None, environment: Environment) -> QuerySet[Any]:
+    """The people who may do this there, as they are now."""
+    granted = Grant.objects.filter(
+        Q(service=None) | Q(service=service),
+        Q(environment=None) | Q(environment=environment),
+        role__in=roles_with(codename, environment),
+    )
+    by_grant = Q(pk__in=granted.order_by().values("user_id"))
+    return get_user_model().objects.filter(Q(is_superuser=True) | by_grant, is_active=True)
 
 
 def reaches_all(user: Any) -> bool:

@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import F
 
+from policies.lifecycle import grants, people
 from policies.lifecycle.actor import Actor, command_actor
 from policies.lifecycle.editing import policies
 from policies.lifecycle.releasing import approvals, due, going_back, promotion, releases, steps
@@ -56,6 +57,19 @@ def job_of(scene: Scene, release: Release, raised: int = 1) -> str:
     assert due.activate(NOW + 2 * HOUR) == 0
     release.refresh_from_db()
     return str(release.state)
+
+
+def without(scene: Scene, who: Actor, act: Callable[[], Any]) -> Any:
+    """What comes of it once a person's roles were withdrawn."""
+    for held in who.user.grants.all():
+        grants.withdraw(held, by=SYSTEM, reason="Moved on.")
+    return act()
+
+
+def deactivated(scene: Scene, who: Actor, act: Callable[[], Any]) -> Any:
+    """What comes of it once a person's account was put away."""
+    people.deactivate(who.user, by=SYSTEM, reason="Left.")
+    return act()
 
 
 def candidate_of(scene: Scene) -> Release:
@@ -162,6 +176,22 @@ WAYS: dict[str, tuple[Callable[[Scene], str], str]] = {
     "the job, for a schedule that nobody approved": (lambda s: job_of(s, s.asked(starts_at=NOW + HOUR)), "requested"),
     "the job, where two approvals are asked for by now": (lambda s: job_of(s, s.approved(), raised=2), "requested"),
     "the job, when something else is live by now": (changed_meanwhile, "requested"),
+    "the job, where the approver's role was withdrawn": (
+        lambda s: (asked := s.approved()) and without(s, s.bob, lambda: job_of(s, asked)), "requested",
+    ),
+    "the job, where the approver was put away": (
+        lambda s: (asked := s.approved()) and deactivated(s, s.bob, lambda: job_of(s, asked)), "requested",
+    ),
+    "the job, where the requester's role was withdrawn": (
+        lambda s: (asked := s.approved()) and without(s, s.alice, lambda: job_of(s, asked)), "requested",
+    ),
+    "the job, where the requester was put away": (
+        lambda s: (asked := s.approved()) and deactivated(s, s.alice, lambda: job_of(s, asked)), "requested",
+    ),
+    "activating, where the approver's role was withdrawn": (
+        lambda s: (asked := s.approved()) and without(
+            s, s.bob, lambda: verb(lambda: releases.activate(asked, by=s.alice, now=NOW + HOUR))), "approval",
+    ),
     "taking steps": (
         lambda s: verb(lambda: steps.advance(
             s.asked(steps=[{"rollout": 5, "hold": 60}, {"rollout": 100}]), by=s.alice, now=NOW + HOUR)), "not_live",

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 import structlog
+from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from policies.lifecycle import places
+from policies.lifecycle import access, places
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Refusal
 from policies.lifecycle.releasing import gates, going_back, releases, steps
@@ -40,6 +41,7 @@ def activate(now: datetime) -> int:
 
     def act(release: Release) -> None:
         try:
+            _refuse_for_the_gone(release)
             releases.activate(release, by=by, now=now)
         except Refusal as refusal:
             if refusal.code not in (*_OF_THE_MOMENT, "approval", "checklist"):
@@ -67,6 +69,18 @@ def advance(now: datetime) -> int:
 def overdue(now: datetime) -> QuerySet[Release]:
     """Live releases whose end has come."""
     return Release.objects.filter(state=ReleaseState.LIVE, expires_at__lte=now).exclude(revision=None)
+
+
+def _refuse_for_the_gone(release: Release) -> None:
+    """The job acts for whoever asked. One whose role was taken away, or whose account, has nobody act for them."""
+    may = access.able("add_release", service=release.policy.service, environment=release.environment)
+    asked = get_user_model().objects.filter(username=release.requested_by)
+    if asked.exclude(pk__in=may.order_by().values("pk")).exists():
+        raise Refusal(
+            "requester",
+            f"{release.requested_by} asked for it and may not release here any more; somebody who may has to let it go "
+            "live, or take it back.",
+        )
 
 
 def _step_is_due(release: Release, now: datetime) -> bool:

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
-from django.db.models import Max, Q
+from django.db.models import Max, Q, QuerySet
 
-from policies.lifecycle import places
+from policies.lifecycle import access, places
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.refusals import Refusal
 from policies.models import (
     NEVER_LIVE,
+    Approval,
     Environment,
     Gate,
     GateName,
@@ -105,16 +107,45 @@ def refuse_past(release: Release, now: datetime) -> None:
 
 
 def approvals_missing(release: Release) -> int:
-    """How many more people must approve; 0 where the glass was broken."""
+    """How many more people must approve; 0 where the glass was broken.
+
+    An approval counts for as long as whoever gave it may approve there.
+    """
     if release.break_glass:
         return 0
-    given = release.approvals.filter(verdict=Verdict.APPROVE, voided_at=None, terms=release.terms).count()
+    given = _given(release).filter(terms=release.terms, person__in=_approvers(release)).count()
     return max(0, release.environment.approvals_required - given)
 
 
 def void_approvals(release: Release, *, by: Actor, why: str, now: datetime) -> int:
     """Approvals count for what the request was compared with; this is something else now."""
-    voided = release.approvals.filter(voided_at=None).update(voided_at=now, void_reason=why[:300])
+    return _void(release, release.approvals.filter(voided_at=None), by=by, why=why, now=now)
+
+
+def recount_approvals(release: Release, *, by: Actor, now: datetime) -> int:
+    """How many more people must approve, after making void what was given by people who may not approve any more."""
+    if release.break_glass or not release.environment.approvals_required:
+        return 0
+    lapsed = _given(release).exclude(person__in=_approvers(release))
+    if names := list(lapsed.values_list("person", flat=True)):
+        why = f"{', '.join(names)} may not approve here any more"
+        _void(release, lapsed, by=by, why=why, now=now)
+        told = places.document(release)
+        places.tell("release.void", release, told, by=by, reason=why, now=now)
+    return approvals_missing(release)
+
+
+def _given(release: Release) -> QuerySet[Approval]:
+    return release.approvals.filter(verdict=Verdict.APPROVE, voided_at=None)
+
+
+def _approvers(release: Release) -> QuerySet[Any]:
+    able = access.able("approve_release", service=release.policy.service, environment=release.environment)
+    return able.order_by().values("username")
+
+
+def _void(release: Release, approvals: QuerySet[Approval], *, by: Actor, why: str, now: datetime) -> int:
+    voided = approvals.update(voided_at=now, void_reason=why[:300])
     if voided:
         log(release, GateName.APPROVAL, GateOutcome.FAILED, by=by, now=now, detail=f"{voided} void: {why}")
     return voided

@@ -173,7 +173,7 @@ def settle(release: Release, *, by: Actor, reason: str, now: datetime) -> Releas
         release.basis = places.basis(release.policy, release.environment)
         release.save(update_fields=["basis"])
         gates.recheck_base(release)
-    if gates.approvals_missing(release):
+    if gates.recount_approvals(release, by=by, now=now):
         return _wait(release, ReleaseState.REQUESTED)
     if checklists.open_items(release, Stage.BEFORE):
         approved = release.environment.approvals_required and not release.break_glass
