@@ -24,7 +24,7 @@ from policies.api.preconditions import conditional, require_match
 from policies.api.problems import invalid
 from policies.api.rooms import Room
 from policies.api.touched_rows import Touches
-from policies.lifecycle import finding, texts, touches
+from policies.lifecycle import access, finding, texts, touches
 from policies.lifecycle.documenting import documentation_facts
 from policies.lifecycle.editing import content, difference, particulars, policies, reviews
 from policies.lifecycle.refusals import Invalid
@@ -194,11 +194,12 @@ class Policies(InUse, Room):
     @action(detail=True, url_path="revisions/(?P<number>[0-9]{1,9})/touches", filterset_class=None, search_fields=[])
     def touches(self, request: Request, reference: str, number: str) -> Response:
         """What a release of a revision would touch, by environment: endpoints and services, counted and listed, and the
-        policies that replace or remove a rule of a default.
+        policies that replace or remove a rule of a default; as far as the services are within reach.
         """
         row = self._revision(number)
         environments = Environment.objects.filter(archived_at=None).order_by("slug")
-        told = [{"environment": one.slug, **touches.touched(row, one).document()} for one in environments]
+        known = access.visible_services(request.user)
+        told = [{"environment": one.slug, **touches.touched(row, one, known=known).document()} for one in environments]
         return Response({"environments": told})
 
     @action(detail=True, url_path="revisions/(?P<number>[0-9]{1,9})/diff")

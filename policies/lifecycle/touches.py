@@ -101,12 +101,17 @@ class Touched:
         }
 
 
-def touched(revision: Revision, environment: Environment, *, rollout: int = 100) -> Touched:
-    """What this revision would touch; of the organisation's default, in that share of the services."""
+def touched(
+    revision: Revision, environment: Environment, *, rollout: int = 100, known: QuerySet[Service] | None = None
+) -> Touched:
+    """What this revision would touch; of the organisation's default, in that share of the services.
+
+    `known` are the services that whoever asks may know of: others are neither named nor counted.
+    """
     policy, content = revision.policy, revision.document()
     if policy.scope == PolicyScope.ENDPOINT:
         return _own_endpoints(policy, content)
-    services = _services(policy)
+    services = _services(policy, known)
     if policy.scope == PolicyScope.ORGANISATION:
         services = [row for row in services if is_inside(policy.reference, row[1], rollout)]
     listed = services[:MOST_LISTED]
@@ -130,9 +135,11 @@ def _own_endpoints(policy: Policy, content: Mapping[str, Any]) -> Touched:
     return Touched(endpoints=len(named), services=1, listed=listed)
 
 
-def _services(policy: Policy) -> list[tuple[int, str, str, int]]:
+def _services(policy: Policy, known: QuerySet[Service] | None) -> list[tuple[int, str, str, int]]:
     """Those that a default is for, with the number of their endpoints; those with the most of them first."""
     services = Service.objects.filter(archived_at=None)
+    if known is not None:
+        services = services.filter(pk__in=known.order_by().values("pk"))
     if policy.service is not None:
         services = services.filter(pk=policy.service.pk)
     counted = services.annotate(count=Count("endpoints")).order_by("-count", "slug")

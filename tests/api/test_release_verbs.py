@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from policies.lifecycle import keys
+from policies.lifecycle.releasing import releases
 from policies.models import Environment, Policy
 from tests.api.client import Api
 from tests.api.situations import SITUATIONS
-from tests.policies.factories import Catalogue, change, make_policy, rate_limit
+from tests.policies.factories import SYSTEM, Catalogue, change, endpoint, grant, make_policy, person, rate_limit
 
 
 @pytest.fixture
@@ -126,6 +128,20 @@ def test_what_a_default_would_touch_is_told_before_it_is_released(
     assert [one["environment"] for one in told] == ["production", "staging"]
     assert told[0]["words"] == "1 endpoint in 1 service"
     assert [one["slug"] for one in told[0]["listed"]] == ["reports"]
+
+
+def test_what_a_default_would_touch_is_told_of_services_within_reach_alone(catalogue: Catalogue) -> None:
+    shop = {"service": "shop", "owner": "team-shop", "endpoints": [endpoint("/carts")]}
+    carts = make_policy(name="carts", rules=[rate_limit(name="all")], **shop)
+    releases.release(carts.head, catalogue.production, mode="shadow", by=SYSTEM, reason="go")
+    default = make_policy(
+        service=None, name="floor", scope="organisation", endpoints=[], rules=[rate_limit(name="all")]
+    )
+    bob = person("bob")
+    grant(bob, "viewer", catalogue.reports)
+    answer = Api(keys.issue_api_token(bob, by=SYSTEM)[1]).get(f"/policies/{default.reference}/revisions/1/touches/")
+    assert answer.json()["environments"][0]["words"] == "0 endpoints in 1 service"
+    assert "reports" in answer.content.decode() and "shop" not in answer.content.decode()
 
 
 def test_a_request_says_that_what_it_was_compared_with_has_changed(
