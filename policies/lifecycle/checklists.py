@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.db import transaction
 from django.db.models import Q
@@ -193,7 +194,7 @@ def _read_report(
     url: Any, results: Iterable[Mapping[str, Any]], key: ServiceKey, release: int | None
 ) -> list[dict[str, Any]]:
     errors: dict[str, list[str]] = {}
-    if fault := _text_fault(url, LONGEST_URL, "Must say which address was looked at."):
+    if fault := _text_fault(url, LONGEST_URL, "Must say which address was looked at.") or _address_fault(url):
         errors["url"] = [fault]
     read: dict[str, dict[str, Any]] = {}
     for index, result in enumerate(results):
@@ -209,6 +210,20 @@ def _read_report(
     if errors:
         raise Invalid(errors)
     return list(read.values())
+
+
+def _address_fault(url: str) -> str | None:
+    """Why an address had better not stand in the evidence, which the audit trail keeps for ever."""
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        is_address = False
+    if not is_address or any(character.isspace() or not character.isprintable() for character in url):
+        return "Must be an address such as https://reports.example.com/reports/7."
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        return "Must be without name, password, query and fragment: they may hold secrets, and evidence is kept."
+    return None
 
 
 def _result(result: Mapping[str, Any], path: str, errors: dict[str, list[str]]) -> dict[str, Any]:

@@ -304,6 +304,13 @@ def test_a_report_for_one_release_ticks_that_alone(release: Release, key: Servic
     [
         ({"url": ""}, "url"),
         ({"url": "x" * 2001}, "url"),
+        ({"url": "reports/7"}, "url"),
+        ({"url": "javascript:alert(1)"}, "url"),
+        ({"url": "https://x.example/7?token=secret"}, "url"),
+        ({"url": "https://x.example/7#secret"}, "url"),
+        ({"url": "https://alice:secret@x.example/7"}, "url"),
+        ({"url": "https://x.example/7\n# Approved"}, "url"),
+        ({"url": "https://[x.example/7"}, "url"),
         ({"results": []}, "results"),
         ({"results": [{"check": "the-weather", "passed": True, "detail": "fine"}]}, "results.0.check"),
         ({"results": [{"check": "response-time", "passed": 1, "detail": "fine"}]}, "results.0.passed"),
