@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 import structlog
-from django.db import DatabaseError
+from django.db import Error, connection
 from django.utils import timezone
 
 from policies.jobs.alone import alone
@@ -60,11 +60,14 @@ def run(job: Job, now: datetime | None = None, *, only_if_due: bool = False) -> 
 
 
 def is_due(job: Job, last: JobRun | None, now: datetime) -> bool:
-    """Whether it is time for the next run, for whoever has the job alone: `running` is a run that was killed."""
+    """Whether it is time for the next run, for whoever has the job alone: `running` is a run that was killed.
+
+    One of a time that is still to come ran by a clock that was fast; it must not keep the job from its work until then.
+    """
     if last is None or last.outcome in (RunOutcome.RUNNING, RunOutcome.KILLED):
         return True
     pause = AFTER_FAILURE if last.outcome == RunOutcome.FAILED else job.every
-    return last.started_at + pause <= now
+    return not last.started_at <= now < last.started_at + pause
 
 
 def newest(name: str) -> JobRun | None:
@@ -80,6 +83,8 @@ def node() -> str:
 def _begin(job: Job, last: JobRun | None, now: datetime) -> JobRun:
     """The row of this run: that of the last one, if that found nothing to do, so that there is at most one of them."""
     row = JobRun(job=job.name)
+    if last is not None and last.started_at > now:  # by a clock that was fast: else it would stay the newest for long
+        JobRun.objects.filter(job=job.name, started_at__gt=now).update(started_at=now)
     if last is not None and last.outcome == RunOutcome.DONE and not last.acted:
         row = last
     elif last is not None and last.outcome == RunOutcome.RUNNING:  # and nobody else is at it
@@ -96,7 +101,17 @@ def _end(row: JobRun, outcome: RunOutcome, *, acted: int = 0, detail: str = "") 
 
 
 def _note_failure(job: Job, row: JobRun | None, error: Exception, now: datetime) -> None:
-    """Keep what went wrong; with the database gone there is only the log."""
+    """Keep what went wrong; with the database gone there is only the log.
+
+    A connection that broke is left, so that the jobs after this one have another.
+    """
     row = row or JobRun(job=job.name, node=node(), started_at=now)
-    with contextlib.suppress(DatabaseError):
-        _end(row, RunOutcome.FAILED, detail=f"{type(error).__name__}: {error}"[:2000])
+    with contextlib.suppress(Error):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+        _end(row, RunOutcome.FAILED, detail=_storable(f"{type(error).__name__}: {error}")[:2000])
+
+
+def _storable(text: str) -> str:
+    """What an error says, without what no database keeps."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command, get_commands
+from django.db import connection
 
 from policies.jobs import runs, standing
 from policies.jobs.alone import alone
@@ -61,6 +62,36 @@ def test_a_job_is_run_when_it_is_due_and_soon_after_a_failure() -> None:
     at = [NOW, NOW + HOURLY - MINUTE, NOW + HOURLY, NOW + HOURLY + MINUTE / 2, NOW + HOURLY + MINUTE]
     outcomes = [runs.run(hourly, moment, only_if_due=True).outcome for moment in at]
     assert outcomes == ["done", "not_due", "failed", "not_due", "done"]
+
+
+@pytest.mark.django_db
+def test_whatever_an_error_says_it_is_kept_and_the_next_job_is_run() -> None:
+    assert runs.run(job(ValueError("half \ud800 and \0 whole")), NOW).outcome == "failed"
+    assert JobRun.objects.get().detail == "ValueError: half ? and \ufffd whole"
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite's file has no connection that breaks")
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_broke_fails_one_job_and_not_those_after_it() -> None:
+    def breaking(now: datetime) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return 1
+
+    assert runs.run(Job("breaking", MINUTE, "breaks", breaking), NOW).outcome == "failed"
+    assert runs.run(job(1), NOW).outcome == "done"
+    assert rows() == [("failed", 0), ("done", 1)]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("before", [0, 1, OSError("down")])
+def test_a_clock_that_was_fast_keeps_no_job_from_its_work(before: int | Exception) -> None:
+    hourly = job(before, 2, 0, every=HOURLY)
+    runs.run(hourly, NOW + 24 * HOURLY)
+    outcomes = [runs.run(hourly, at, only_if_due=True).outcome for at in (NOW, NOW + MINUTE, NOW + HOURLY)]
+    assert outcomes == ["done", "not_due", "done"]
+    newest = runs.newest("counting")
+    assert newest is not None and (newest.started_at, newest.acted) == (NOW + HOURLY, 0)
 
 
 @pytest.mark.django_db
