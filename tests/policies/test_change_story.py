@@ -1,11 +1,13 @@
 """What is told of a change: where its rollback would lead, and how it ended."""
 
 import shlex
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from policies.lifecycle import places
 from policies.lifecycle.documenting import change_story, final_notes
@@ -43,6 +45,20 @@ def test_taking_a_candidate_back_takes_no_policy_away(catalogue: Catalogue) -> N
         call_command("rollback", policy.reference, "production", "--role", "candidate", "--reason", "again")
     live = places.live_release(policy, catalogue.production)
     assert live is not None and live.state == "live" and live.revision is not None and live.revision.number == 1
+
+
+def test_a_note_of_a_way_back_names_what_was_done(catalogue: Catalogue) -> None:
+    policy = make_policy()
+    first = put_live(policy, catalogue)
+    change(policy, rules=[rate_limit(limit=5)])
+    back = going_back.roll_back(put_live(policy, catalogue), by=SYSTEM, reason="too tight")
+    here = f"{policy.reference} production"
+    assert f"Command: manage.py rollback {here} --to {first.pk}\n" in final_notes.draft(back)
+    out = going_back.roll_back(back, by=SYSTEM, reason="altogether")
+    assert f"Command: manage.py rollback {here}\n" in final_notes.draft(out)
+    begun = timezone.now() - timedelta(hours=2)
+    over = put_live(policy, catalogue, expires_at=begun + timedelta(hours=1), now=begun, acknowledge=[1])
+    assert "Command: none; the time of release" in final_notes.draft(going_back.expire(over, by=SYSTEM))
 
 
 def test_a_note_names_the_command_that_does_it_again(catalogue: Catalogue) -> None:

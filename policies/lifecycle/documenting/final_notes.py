@@ -9,13 +9,13 @@ from django.db import transaction
 from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
-from policies.lifecycle import audit, checklists, places
+from policies.lifecycle import checklists, places
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.editing import difference
 from policies.lifecycle.refusals import Invalid, Refusal
 from policies.lifecycle.releasing.terms import steps_of
 from policies.lifecycle.texts import UNSTORABLE, storable
-from policies.models import NEVER_LIVE, AuditEvent, Mode, OnChange, Release, Role, RuleCount, Stage
+from policies.models import NEVER_LIVE, AuditEvent, Mode, OnChange, Release, ReleaseState, Role, RuleCount, Stage
 from policies.publishing.moments import written
 
 LONGEST = 4000
@@ -71,15 +71,7 @@ def confirm(release: Release, text: str, *, by: Actor, now: datetime | None = No
             raise Refusal("checklist", f"Its checklist has to be done before: {listed}.")
         release.final_note, release.final_note_by, release.final_note_at = text, by.name, now
         release.save(update_fields=["final_note", "final_note_by", "final_note_at"])
-        audit.append(
-            "release.note",
-            release.label,
-            by=by,
-            after={"id": release.pk, "final_note": text},
-            policy=release.policy,
-            environment=release.environment,
-            now=now,
-        )
+        places.tell("release.note", release, None, by=by, now=now, after={"id": release.pk, "final_note": text})
     return release
 
 
@@ -117,6 +109,8 @@ def _lines(release: Release, now: datetime) -> Iterator[str]:
 
 def _command(release: Release) -> str:
     """The act as a command, whichever door it came through."""
+    if release.rolled_back_from is not None:
+        return _way_back(release, release.rolled_back_from)
     parts = [f"manage.py release {release.policy.reference} {release.environment.slug}"]
     if release.revision is not None:
         parts.append(f"--revision {release.revision.number}")
@@ -134,6 +128,14 @@ def _command(release: Release) -> str:
     if release.break_glass:
         parts.append(f"--break-glass {release.break_glass}")
     return " ".join(parts)
+
+
+def _way_back(release: Release, left: Release) -> str:
+    if left.state == ReleaseState.EXPIRED:
+        return f"none; the time of release {left.pk} was over"
+    role = " --role candidate" if release.role == Role.CANDIDATE else ""
+    to = f" --to {release.restores_id}" if release.restores_id else ""
+    return f"manage.py rollback {release.policy.reference} {release.environment.slug}{role}{to}"
 
 
 def _came_from(release: Release) -> str:
