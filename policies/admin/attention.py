@@ -15,6 +15,7 @@ from policies.lifecycle.releasing import due
 from policies.models import PENDING, Environment, Hold, Policy, Release, ReleaseState
 
 SHOWN = 5
+_LOUD = ("bad", "warn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,13 @@ def of_environment(environment: Environment, user: Any, now: datetime) -> Attent
         found = list(reach.within(rows.select_related("policy", "revision"), user)[: SHOWN + 1])
         more += len(found) > SHOWN
         lines += [_line(row, label, look) for row in found[:SHOWN]]
-    for hold in reach.within(_holds(environment), user)[:SHOWN]:
-        page = release_page.page_url(hold.release)
-        lines.append(Waiting(str(hold.policy), page, "on hold", "warn", hold.set_at, f"{hold.set_by} rolled back"))
-    return Attention([*lines, *_reviews(user, now)], more)
+    holds = [_hold(hold) for hold in reach.within(_holds(environment), user)[:SHOWN]]
+    calm = next((at for at, line in enumerate(lines) if line.look not in _LOUD), len(lines))
+    return Attention([*lines[:calm], *holds, *lines[calm:], *_reviews(user, now)], more)
 
 
 def _kinds(environment: Environment, now: datetime) -> list[tuple[str, str, QuerySet[Release]]]:
+    """Label, colour and rows of each, the loudest first; without a label the state of a release says what it is."""
     here = Release.objects.filter(environment=environment).order_by("-pk")
     late = due.overdue(now).filter(environment=environment).order_by("-pk")
     not_begun = Q(state=ReleaseState.SCHEDULED, starts_at__lte=now)
@@ -64,7 +65,7 @@ def _kinds(environment: Environment, now: datetime) -> list[tuple[str, str, Quer
         ("overdue", "bad", late),
         ("overdue", "bad", here.filter(not_begun)),
         ("halted", "warn", here.filter(state=ReleaseState.LIVE, halted=True)),
-        ("asked for", "info", here.filter(state__in=PENDING).exclude(not_begun)),
+        ("", "info", here.filter(state__in=PENDING).exclude(not_begun)),
         ("no final note", "off", final_notes.missing().filter(environment=environment).order_by("-pk")),
     ]
 
@@ -84,7 +85,14 @@ def _holds(environment: Environment) -> QuerySet[Hold]:
     return Hold.objects.filter(environment=environment, lifted_at=None).select_related("policy", "release")
 
 
+def _hold(hold: Hold) -> Waiting:
+    page = release_page.page_url(hold.release)
+    why = f"{hold.set_by} rolled back: {hold.release.reason}"
+    return Waiting(str(hold.policy), page, "on hold", "warn", hold.set_at, why)
+
+
 def _line(release: Release, label: str, look: str) -> Waiting:
     number = f" r{release.revision.number}" if release.revision else ""
     since = release.released_at or release.requested_at
-    return Waiting(f"{release.policy}{number}", release_page.page_url(release), label, look, since, release.reason)
+    page = release_page.page_url(release)
+    return Waiting(f"{release.policy}{number}", page, label or release.get_state_display(), look, since, release.reason)

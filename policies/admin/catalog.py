@@ -25,6 +25,7 @@ from policies.models import (
     Policy,
     Release,
     ReleaseState,
+    Role,
     Service,
     ServiceKey,
     Team,
@@ -196,13 +197,13 @@ class ServiceAdmin(CatalogAdmin):
 
 @admin.register(Environment)
 class EnvironmentAdmin(CatalogAdmin):
-    list_display = ("name", "slug_code", "live_count", "keys_count", "instances_count", "state")
+    list_display = ("name", "slug_code", "releasing", "live_count", "keys_count", "instances_count", "state")
     fields = columns("slug", "name", "approvals_required", "frozen", "promotes_to")
     empty = "No environment yet. Most people have “staging” and “production”."
     next_step = "Next: a service key for each service that runs there."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Environment]:
-        live = Release.objects.filter(state=ReleaseState.LIVE, revision__isnull=False)
+        live = Release.objects.filter(state=ReleaseState.LIVE, role=Role.ENFORCED, revision__isnull=False)
         return (
             super()
             .get_queryset(request)
@@ -212,6 +213,15 @@ class EnvironmentAdmin(CatalogAdmin):
                 instances_n=cells.count_of(Instance.objects.live(timezone.now()), "environment"),
             )
         )
+
+    @admin.display(description="a release needs", ordering="approvals_required")
+    def releasing(self, row: Environment) -> SafeString:
+        """What keeps a release from going live there; a freeze before all."""
+        if row.frozen:
+            return cells.pill("warn", "frozen")
+        if not row.approvals_required:
+            return cells.pill("off", "no approval")
+        return cells.pill("info", f"{row.approvals_required} approval{'' if row.approvals_required == 1 else 's'}")
 
     @admin.display(description="live policies", ordering="live_n")
     def live_count(self, row: Any) -> int:

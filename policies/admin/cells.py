@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
@@ -36,6 +37,13 @@ def moment(at: datetime | None, empty: str = NOTHING) -> SafeString | str:
         told = "just now"
     exact = f"{at:%Y-%m-%d %H:%M:%S} UTC"
     return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact, told)
+
+
+def stamp(at: datetime) -> SafeString:
+    """Date and time in one piece, where the head of the column says that they are in UTC."""
+    return format_html(
+        '<time class="sub nowrap" datetime="{}">{}</time>', at.isoformat(), date_format(at, "SHORT_DATETIME_FORMAT")
+    )
 
 
 def count_of(rows: QuerySet[Any], by: str) -> Coalesce:

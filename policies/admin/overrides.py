@@ -59,8 +59,8 @@ class OverrideAdmin(VerbAdmin):
     list_select_related = ("policy", "environment")
     search_fields = ("key", "reason", "rule", "set_by", "policy__name")
     search_help_text = "Caller, policy, reason or person"
-    add_label = "Make an exception for one caller"
-    empty = "There is no exception for a single caller. One exempts, blocks or unblocks somebody for a time."
+    add_label = "New override"
+    empty = "There is no override. One exempts, blocks or unblocks a single caller for a time."
     fieldsets = (
         (None, {"fields": (("policy", "environment"), "effect")}),
         (
@@ -90,7 +90,7 @@ class OverrideAdmin(VerbAdmin):
         return [(None, {"fields": [*told, "ended_by", "ended_when"] if obj.ended_at else told})]
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """What is in use; of policies, those of services in which the person may make exceptions."""
+        """What is in use; of policies, those of services in which the person may set overrides."""
         in_use: Any = Environment.objects.filter(archived_at=None)
         if db_field.name == "policy":
             user: Any = request.user
@@ -162,7 +162,7 @@ class OverrideAdmin(VerbAdmin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        own: dict[str, Any] = {"save_label": "Make the exception", "parts": PARTS}
+        own: dict[str, Any] = {"save_label": "Set the override", "parts": PARTS}
         if object_id and object_id.isdecimal():
             override = self.get_object(request, object_id)
             if override is not None and self.may_end(request, override):

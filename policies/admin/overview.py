@@ -165,8 +165,8 @@ def _live(environment: Environment) -> Any:
 
 def _last_releases(environment: Environment) -> Any:
     """The newest first, in the order of going live; what is only asked for is not among them."""
-    found = Release.objects.filter(environment=environment, bundle_version__gt=0).select_related("policy", "revision")
-    return found.order_by("-bundle_version")
+    found = Release.objects.filter(environment=environment, bundle_version__gt=0)
+    return found.select_related("policy", "revision", "rolled_back_from").order_by("-bundle_version")
 
 
 def _switches(environment: Environment, now: datetime) -> Any:
@@ -180,7 +180,7 @@ def _switches(environment: Environment, now: datetime) -> Any:
 
 
 def _ending_overrides(environment: Environment, user: Any, now: datetime) -> list[dict[str, Any]]:
-    """Exceptions for single callers that end within a day."""
+    """Overrides that end within a day."""
     ending = reach.within(open_at(now).filter(environment=environment, until__lte=now + SOON), user)
     return [{"row": row, "pill": pill(row)} for row in ending.select_related("policy").order_by("until", "pk")[:SHOWN]]
 

@@ -60,7 +60,7 @@ class PolicyAdmin(OnlyOffered):
 
     @admin.display(description="Reference", ordering="pk")
     def reference_shown(self, policy: Policy) -> SafeString:
-        return format_html('<a href="{}">{}</a>', policy_page.page_url(policy), policy.reference)
+        return format_html('<a class="nowrap" href="{}">{}</a>', policy_page.page_url(policy), policy.reference)
 
     @admin.display(description="Name", ordering="name")
     def name_shown(self, policy: Policy) -> SafeString:
@@ -103,12 +103,10 @@ class PolicyAdmin(OnlyOffered):
         review = format_html(" {}", cells.pill("warn", "needs review")) if due else ""
         return format_html("{}{}", cells.pill(score.tone, str(score.value)), review)
 
-    @admin.display(description="Last change", ordering="head__created_at")
+    @admin.display(description="Last change (UTC)", ordering="head__created_at")
     def changed_shown(self, policy: Policy) -> SafeString:
         head = newest(policy)
-        at = head.created_at
-        when = format_html('<time datetime="{}">{}</time>', at.isoformat(), f"{at:%d %b %Y, %H:%M}")
-        return format_html("{} r{} by {}", when, head.number, head.author)
+        return format_html("r{} by {} {}", head.number, head.author, cells.stamp(head.created_at))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Policy]:
         live = Release.objects.filter(state=ReleaseState.LIVE, role=Role.ENFORCED, revision__isnull=False)

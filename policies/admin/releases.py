@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.generic import RedirectView
 
-from policies.admin import release_page
+from policies.admin import cells, release_page
 from policies.admin.policy_filters import EnvironmentFilter, ModeFilter, OnlyOffered, StateFilter
 from policies.admin.policy_page import page_url
 from policies.models import Mode, OnChange, Release, ReleaseState, Role
@@ -27,7 +27,7 @@ class ReleaseAdmin(OnlyOffered):
         "state_shown",
         "mode_shown",
         "asked_shown",
-        "released_at",
+        "released_shown",
         "reason",
     )
     list_display_links = None
@@ -57,11 +57,13 @@ class ReleaseAdmin(OnlyOffered):
             '<a href="{}"><span class="pill {}">{}</span></a>', release_page.page_url(release), look, text
         )
 
-    @admin.display(description="Asked for", ordering="requested_at")
+    @admin.display(description="Asked for (UTC)", ordering="requested_at")
     def asked_shown(self, release: Release) -> SafeString:
-        return format_html(
-            '{} <span class="sub">{}</span>', release.requested_by, f"{release.requested_at:%Y-%m-%d %H:%M}"
-        )
+        return format_html("{} {}", release.requested_by, cells.stamp(release.requested_at))
+
+    @admin.display(description="Released (UTC)", ordering="released_at")
+    def released_shown(self, release: Release) -> SafeString | str:
+        return cells.stamp(release.released_at) if release.released_at else cells.NOTHING
 
     @admin.display(description="Mode", ordering="mode")
     def mode_shown(self, release: Release) -> SafeString:

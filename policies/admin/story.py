@@ -25,13 +25,15 @@ class Chapter:
 
 def of_policy(policy: Policy) -> list[Chapter]:
     """The last chapters of a policy."""
-    return [_chapter(event) for event in AuditEvent.objects.filter(policy=policy.reference).order_by("-seq")[:SHOWN]]
+    return [
+        _chapter(event, policy) for event in AuditEvent.objects.filter(policy=policy.reference).order_by("-seq")[:SHOWN]
+    ]
 
 
-def _chapter(event: AuditEvent) -> Chapter:
+def _chapter(event: AuditEvent, policy: Policy) -> Chapter:
     told = json.loads(event.event)
     before, after = told.get("before") or {}, told.get("after") or {}
-    text = _words(event, before, after)
+    text = _words(event, before, after, policy)
     return Chapter(
         seq=event.seq,
         text=text,
@@ -42,10 +44,11 @@ def _chapter(event: AuditEvent) -> Chapter:
     )
 
 
-def _words(event: AuditEvent, before: dict[str, Any], after: dict[str, Any]) -> str:
+def _words(event: AuditEvent, before: dict[str, Any], after: dict[str, Any], policy: Policy) -> str:
     where = f"in {event.environment}" if event.environment else "in all environments"
     revision, effect = after.get("revision"), after.get("effect")
-    mode = _how(after)
+    of_whom = "callers" if policy.service_id else "services"
+    mode = _how(after, of_whom)
     anew = ", all counters anew" if after.get("on_change") == OnChange.RESET else ""
     back = f"back to r{revision}, {mode}" if revision else "no longer live"
     if after.get("role") == "candidate" and not revision:
@@ -65,11 +68,11 @@ def _words(event: AuditEvent, before: dict[str, Any], after: dict[str, Any]) -> 
         "release.wait": f"r{revision} waits {where}",
         "release.break_glass": f"r{revision} {mode} {where}, past approval (glass broken)",
         "release.review": f"broken glass of r{revision} reviewed {where}",
-        "release.step": f"r{revision} for {after.get('rollout')} % {where}",
+        "release.step": f"r{revision} for {after.get('rollout')} % of {of_whom} {where}",
         "release.halt": f"rollout of r{revision} halted {where}",
         "release.resume": f"rollout of r{revision} goes on {where}",
         "release.expire": f"r{before.get('revision')} ended {where}: {back}",
-        "release.end": f"r{before.get('revision')} {_how(before)} ended {where}",
+        "release.end": f"r{before.get('revision')} {_how(before, of_whom)} ended {where}",
         "checklist.tick": f"checklist item done {where}",
         "checklist.untick": f"checklist item opened again {where}",
         "release.note": f"final note confirmed {where}",
@@ -83,8 +86,8 @@ def _words(event: AuditEvent, before: dict[str, Any], after: dict[str, Any]) -> 
     return words.get(event.verb, event.verb)
 
 
-def _how(told: dict[str, Any]) -> str:
+def _how(told: dict[str, Any], of_whom: str) -> str:
     if told.get("role") == "candidate":
         return "as a candidate"
     mode, rollout = MODES.get(told.get("mode", ""), ""), told.get("rollout", 100)
-    return mode if rollout == 100 else f"{mode} for {rollout} % of callers"
+    return mode if rollout == 100 else f"{mode} for {rollout} % of {of_whom}"

@@ -147,3 +147,12 @@ def test_the_handbook_is_for_those_who_may_know_of_the_service(client, catalogue
 def test_the_form_says_of_whom_a_rollout_is_the_share(admin, catalogue, policy, share):
     page = admin.get(f"/admin/policies/policy/{policy().pk}/release/").content.decode()
     assert f'<span class="unit">{share}</span>' in page
+
+
+def test_the_story_says_of_whom_a_rollout_is_the_share(admin, catalogue):
+    for policy, share in ((shared_default(), "services"), (factories.make_policy(), "callers")):
+        releases.release(
+            policy.head, catalogue.production, mode="shadow", rollout=20, by=factories.SYSTEM, reason="see first"
+        )
+        told = admin.get(f"/admin/policies/policy/{policy.pk}/").context["story"][0]
+        assert told.text == f"r1 in shadow for 20 % of {share} in production"

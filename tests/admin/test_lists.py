@@ -1,5 +1,6 @@
 """Lists ask the database as often for fifty rows as for ten, tell what to do when empty, and can be searched."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -126,7 +127,7 @@ def test_a_list_of_fifty_asks_as_often_as_a_list_of_ten(admin, catalogue, name):
         ("environment", "No environment yet"),
         ("endpoint", "No endpoint yet"),
         ("switch", "No switch was ever set"),
-        ("override", "There is no exception for a single caller"),
+        ("override", "There is no override"),
         ("servicekey", "No key that works"),
         ("apitoken", "No token that works"),
         ("instance", "No process reports"),
@@ -201,4 +202,14 @@ def test_an_instance_on_an_older_bundle_is_told(admin, catalogue):
 def test_moments_are_written_one_way(admin, catalogue):
     live_releases(catalogue, range(1))
     released = Release.objects.get().released_at
-    assert f"{released:%Y-%m-%d %H:%M}" in admin.get(reverse("admin:policies_release_changelist")).content.decode()
+    page = admin.get(reverse("admin:policies_release_changelist")).content.decode()
+    assert f">{released:%Y-%m-%d %H:%M}</time>" in page and "Released (UTC)" in page
+    for own in (
+        "/admin/",
+        "/admin/policies/policy/1/",
+        "/admin/policies/policy/1/release/",
+        "/admin/policies/release/1/",
+    ):
+        page = admin.get(own).content.decode()
+        assert f"{released:%Y-%m-%d %H:%M} UTC" in page, own
+        assert not re.search(r"\d{1,2} [A-Z][a-z]{2}( \d{4})?, \d\d:\d\d", page), own

@@ -37,7 +37,7 @@ def put(policy, environment, effect="exempt", hours=2, **given):
 def test_one_caller_is_unblocked_from_the_policys_page(admin, catalogue, policy):
     page = admin.get(reverse("admin:policies_policy_page", args=[policy.pk])).content.decode()
     link = f"{ADD}?policy={policy.pk}&amp;environment={catalogue.production.pk}"
-    assert link in page and "None is open. An exception" in page
+    assert link in page and "None is open. An override" in page
     form = admin.get(link.replace("&amp;", "&"))
     assert b"<script" not in form.content
     typed = fill(form, "part_1", value_1="42", effect="reset", reason="their script is mended")
@@ -133,8 +133,8 @@ def test_those_that_end_within_a_day_stand_on_the_front_page(admin, catalogue, p
     put(policy, catalogue.production)
     put(policy, catalogue.production, hours=30, key={"user": "next week"})
     page = admin.get("/admin/").content.decode()
-    assert "Exceptions that end within a day" in page and "user 42" in page and "user next week" not in page
-    assert "Exceptions that end" not in admin.get("/admin/?environment=staging").content.decode()
+    assert "Overrides that end within a day" in page and "user 42" in page and "user next week" not in page
+    assert "Overrides that end" not in admin.get("/admin/?environment=staging").content.decode()
 
 
 def test_who_may_not_sees_no_button_and_is_refused(client, catalogue, policy):

@@ -96,8 +96,8 @@ def test_a_change_is_seen_by_another_goes_live_and_is_rolled_back(at_desk):
     alice.get_by_text("1 more approval, by people who neither asked for it nor wrote it.").wait_for()
     assert alice.get_by_role("button", name="Approve").count() == 0
 
-    assert "asked for" in waiting(bob)
-    bob.get_by_role("row", name="asked for").get_by_role("link").click()
+    assert "requested" in waiting(bob)
+    bob.get_by_role("row", name="requested").get_by_role("link").click()
     bob.get_by_role("heading", name="Difference to what is live").wait_for()
     assert "+     Limit: 20 calls" in [line.strip() for line in changed(bob)]
     bob.get_by_label("What did you look at?").fill("The graphs of last week.")

@@ -206,7 +206,7 @@ def one_caller_is_unblocked(alice, reports):
     alice.write("ip", into="Part of the call")
     alice.write(ALICE, into="has the value")
     alice.write("Her script is mended.", into="Why?")
-    alice.click(page.get_by_role("button", name="Make the exception"))
+    alice.click(page.get_by_role("button", name="Set the override"))
     assert f"The caller ip {ALICE} starts anew" in page.locator(".messagelist").inner_text()
     answered(reports, 200, ALICE, "her caller is unblocked")
     assert export(reports, NEWCOMER).status == 429
