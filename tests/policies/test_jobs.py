@@ -7,14 +7,17 @@ import pytest
 from django.core.management import call_command, get_commands
 from django.db import connection
 
+from policies import ledger
 from policies.jobs import runs, standing
 from policies.jobs.alone import alone
 from policies.jobs.registry import HOURLY, JOBS, Job
 from policies.lifecycle import audit, switches
+from policies.lifecycle.editing.policies import newest
 from policies.lifecycle.mail import outbox
 from policies.lifecycle.refusals import Refusal
-from policies.models import AuditEvent, JobRun, RunOutcome, Switch
-from tests.policies.factories import SYSTEM, Catalogue, make_catalogue
+from policies.lifecycle.releasing import releases
+from policies.models import AuditEvent, JobRun, Release, Revision, RunOutcome, Switch
+from tests.policies.factories import SYSTEM, Catalogue, endpoint, make_catalogue, make_policy
 from tests.policies.test_two_at_once import at_once
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -138,6 +141,23 @@ def test_a_job_that_fails_keeps_no_other_from_its_work(settings: Any, capsys: py
     assert "send: failed; see the log" in told and "retention: nothing was due" in told
     [run] = JobRun.objects.filter(outcome="failed")
     assert run.job == "send" and "ConnectionRefusedError" in run.detail
+
+
+@pytest.mark.django_db
+def test_a_release_that_is_broken_keeps_no_other_from_going_live(catalogue: Catalogue) -> None:
+    policies = [make_policy(name=name, endpoints=[endpoint(f"/{name}")]) for name in ("broken", "whole")]
+    when = {"starts_at": NOW, "now": NOW - MINUTE}
+    broken, whole = (
+        releases.release(newest(policy), catalogue.production, mode="enforce", by=SYSTEM, reason="go", **when).release
+        for policy in policies
+    )
+    ledger.lift(connection)  # as a hand in the database would
+    Revision.objects.filter(policy=policies[0]).update(content="{}")
+    [activate] = [one for one in JOBS if one.name == "activate"]
+    assert runs.run(activate, NOW).outcome == "failed"
+    assert JobRun.objects.get().detail.startswith("KeyError")
+    states = {row.pk: row.state for row in Release.objects.all()}
+    assert states == {broken.pk: "scheduled", whole.pk: "live"}
 
 
 def expired_switches(catalogue: Catalogue, count: int) -> None:

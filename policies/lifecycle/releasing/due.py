@@ -9,7 +9,7 @@ from datetime import datetime
 
 import structlog
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from policies.lifecycle import access, places
@@ -96,15 +96,26 @@ def _left_to_act(releases_: QuerySet[Release]) -> QuerySet[Release]:
 
 
 def _each(due: QuerySet[Release] | list[Release], act: Callable[[Release], object]) -> int:
-    """How many were acted on; a refusal concerns one release, not those after it."""
+    """How many were acted on. What is wrong with one release concerns none of those after it, and is raised at the end.
+
+    With the database away there is nobody after it: that is raised at once.
+    """
     acted = 0
+    broken: Exception | None = None
     for release in due:
         try:
             act(release)
         except Refusal as refusal:
             log.info("left_alone", release=release.pk, code=refusal.code, detail=refusal.detail)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:  # of a release that nobody can mend by waiting: the others go on
+            log.exception("release_broken", release=release.pk)
+            broken = broken or error
         else:
             acted += 1
+    if broken is not None:
+        raise broken
     return acted
 
 
