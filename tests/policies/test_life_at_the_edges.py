@@ -94,18 +94,6 @@ def test_a_hold_keeps_scheduled_candidates_back_and_a_person_s_own_leaves_it(
     assert holds.open_hold(policy, catalogue.production) is not None
 
 
-def test_lifting_the_hold_of_one_rollback_leaves_that_of_the_next(catalogue: Catalogue, alice: Actor) -> None:
-    policy = make_policy()
-    ask(policy, catalogue.production)
-    twice = ask(change(policy, rules=[rate_limit(limit=20)]), catalogue.production)
-    back = going_back.roll_back(twice, by=SYSTEM, reason="bad")
-    seen = Hold.objects.get()
-    going_back.roll_back(back, by=alice, reason="this, too")
-    assert refused(lambda: holds.lift(seen, by=SYSTEM, reason="mended")) == "lifted"
-    kept = Hold.objects.get(lifted_at=None)
-    assert (kept.set_by, kept.release.rolled_back_from) == ("alice", back)
-
-
 def test_what_a_rollback_took_away_does_not_come_back_under_an_older_number(catalogue: Catalogue) -> None:
     """r1 is restored for a time, r2 is rolled back twice: when r1 is over, the first release of r2 must not return."""
     policy = make_policy()
