@@ -31,6 +31,20 @@ def test_what_an_approval_would_replace_must_have_been_named(guarded: Environmen
     assert live_number(policy, guarded) == 2
 
 
+def test_whoever_wrote_what_went_past_approval_does_not_review_it(
+    guarded: Environment, alice: Actor, bob: Actor
+) -> None:
+    policy = make_policy(by=SYSTEM)
+    ask(policy, guarded, break_glass="other")
+    change(policy, by=alice, rules=[rate_limit(limit=20)])
+    change(policy, by=bob, rules=[rate_limit(limit=30)])
+    live = ask(policy, guarded, by=bob, break_glass="emergency", acknowledge=[2])
+    for wrote in (alice, bob):
+        assert refused(lambda wrote=wrote: approvals.review_break_glass(live, by=wrote, comment="good")) == "own_change"
+    going_back.roll_back(live, by=SYSTEM, reason="bad")
+    assert refused(lambda: approvals.review_break_glass(live, by=alice, comment="good")) == "own_change"
+
+
 def test_a_request_stays_good_when_it_takes_less_along_than_it_said(catalogue: Catalogue, alice: Actor) -> None:
     policy = make_policy(by=SYSTEM)
     ask(policy, catalogue.production)

@@ -16,7 +16,6 @@ from policies.models import (
     Gate,
     GateName,
     GateOutcome,
-    Policy,
     Release,
     ReleaseState,
     Revision,
@@ -147,14 +146,19 @@ def _approvers(release: Release) -> QuerySet[Any]:
 def _void(release: Release, approvals: QuerySet[Approval], *, by: Actor, why: str, now: datetime) -> int:
     voided = approvals.update(voided_at=now, void_reason=why[:300])
     if voided:
-        log(release, GateName.APPROVAL, GateOutcome.FAILED, by=by, now=now, detail=f"{voided} void: {why}")
+        what = "1 approval is void" if voided == 1 else f"{voided} approvals are void"
+        log(release, GateName.APPROVAL, GateOutcome.FAILED, by=by, now=now, detail=f"{what}: {why}")
     return voided
 
 
-def authors(revision: Revision, environment: Environment) -> set[str]:
-    """Who wrote what would be new there: none of them approves it."""
-    policy: Policy = revision.policy
-    live = places.live_release(policy, environment)
-    number = live.revision.number if live is not None and live.revision is not None else 0
-    new = policy.revisions.filter(number__gt=min(number, revision.number - 1), number__lte=revision.number)
+def authors(release: Release) -> set[str]:
+    """Who wrote what is new there by this release: none of them approves it, or reviews it once it is live."""
+    revision = release.revision
+    if revision is None:
+        return set()
+    replaced = release.replaces
+    if release.released_at is None or release.role == Role.CANDIDATE:
+        replaced = places.live_release(release.policy, release.environment)
+    number = replaced.revision.number if replaced is not None and replaced.revision is not None else 0
+    new = release.policy.revisions.filter(number__gt=min(number, revision.number - 1), number__lte=revision.number)
     return set(new.values_list("author", flat=True))
