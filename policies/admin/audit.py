@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
@@ -30,6 +31,7 @@ DOORS = ("admin", "rest", "command", "import", "job", "demo")
 TONES = {
     "create": "ok",
     "live": "ok",
+    "break_glass": "bad",
     "rollback": "warn",
     "set": "warn",
     "archive": "off",
@@ -192,6 +194,7 @@ class AuditEventAdmin(WithinReach):
             "told": told,
             "lines": compared(told.get("before"), told.get("after")),
             "tone": tone(event.verb),
+            "object_page": object_page(event.object),
             "intact": event.hash == chain.link_hash(event.prev, event.event),
             "previous": AuditEvent.objects.filter(seq=event.seq - 1).only("seq", "hash").first(),
             "following": AuditEvent.objects.filter(seq=event.seq + 1).only("seq", "prev").first(),
@@ -225,11 +228,25 @@ class AuditEventAdmin(WithinReach):
 
     @admin.display(description="object")
     def object_code(self, row: AuditEvent) -> SafeString:
-        return cells.code(row.object)
+        page, code = object_page(row.object), format_html('<code class="nowrap">{}</code>', row.object)
+        named = code if page is None else cells.link(page, code)
+        if not row.policy or row.object.endswith(row.policy):
+            return named
+        where = f"{row.policy} in {row.environment}" if row.environment else row.policy
+        return format_html('{} <div class="sub">{}</div>', named, where)
 
     @admin.display(description="reason")
     def why(self, row: AuditEvent) -> str:
         return row.reason if len(row.reason) <= 120 else f"{row.reason[:119]}…"
+
+
+def object_page(label: str) -> str | None:
+    """The page of what an event happened to, where it has one of its own: `release:17`, `policy:POL-0042`."""
+    kind, _, name = label.partition(":")
+    number = name.removeprefix("POL-")
+    if kind not in ("release", "policy") or not (number.isascii() and number.isdecimal()):
+        return None
+    return reverse(f"admin:policies_{kind}_page", args=[int(number)])
 
 
 def tone(verb: str) -> str:

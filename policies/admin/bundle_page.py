@@ -89,7 +89,7 @@ def _history(service: Service, environment: Environment) -> list[Release]:
     found = Release.objects.filter(
         policy__service=service, environment=environment, role=Role.ENFORCED, bundle_version__gt=0
     )
-    return list(found.select_related(*places.SHOWN).order_by("-bundle_version")[:SHOWN])
+    return list(found.select_related(*places.SHOWN, "rolled_back_from").order_by("-bundle_version")[:SHOWN])
 
 
 def _changes(service: Service, environment: Environment, version: int) -> list[Change]:

@@ -7,7 +7,9 @@ from typing import Any
 from django.test import Client
 from django.urls import reverse
 
-from tests.policies.factories import Catalogue, make_policy
+from policies.lifecycle.releasing import releases
+from policies.models import AuditEvent
+from tests.policies.factories import SYSTEM, Catalogue, make_policy
 
 
 def shown(admin: Client, **query: str) -> str:
@@ -34,6 +36,23 @@ def test_what_the_trail_shows_is_exported(admin: Client, catalogue: Catalogue) -
 def test_the_trail_is_filtered_by_environment(admin: Client, catalogue: Catalogue) -> None:
     page = shown(admin, environment="staging")
     assert "environment:staging" in page and "environment:production" not in page
+
+
+def test_an_event_leads_to_what_it_happened_to_and_names_its_policy(admin: Client, catalogue: Catalogue) -> None:
+    policy = make_policy()
+    assert policy.head is not None
+    catalogue.production.approvals_required = 1
+    catalogue.production.save()
+    how = {"mode": "enforce", "break_glass": "emergency", "by": SYSTEM, "reason": "OPS-1"}
+    released = releases.release(policy.head, catalogue.production, **how).release
+    page = shown(admin)
+    link = f'<a href="/admin/policies/release/{released.pk}/"><code class="nowrap">release:{released.pk}</code></a>'
+    assert f'{link} <div class="sub">{policy.reference} in production</div>' in page
+    assert f'href="/admin/policies/policy/{policy.pk}/"' in page
+    assert '<span class="pill bad">release.break_glass</span>' in page, "glass is broken loudly"
+    event = AuditEvent.objects.get(verb="release.break_glass")
+    one = admin.get(reverse("admin:policies_auditevent_change", args=[event.seq])).content.decode()
+    assert f'href="/admin/policies/release/{released.pk}/"' in one
 
 
 def test_the_last_day_of_all_is_no_day_to_filter_by(admin: Client, catalogue: Catalogue) -> None:

@@ -33,6 +33,7 @@ def test_all_policies_go_back_together_after_a_look(page, admin):
     done = admin.post(page, fill(looked, "version", reason="since then everything is denied"), follow=True)
     assert f"2 policies are back as at version {then}" in done.content.decode()
     assert Hold.objects.filter(lifted_at=None).count() == 2
+    assert done.content.decode().count("r1, enforce again, after a rollback") == 2
     assert b"Nothing differs from what is live now" in admin.get(f"{page}&version={then}").content
 
 
