@@ -16,7 +16,10 @@ MARKDOWN = "markdown"
 
 
 def show(request: HttpRequest, site: AdminSite, service: Service | None) -> HttpResponse:
-    """The page of one environment (`?environment=`, else the first); with `?as=markdown` the whole text as a file."""
+    """The page of one environment (`?environment=`, else the first); with `?as=markdown` the whole text as a file.
+
+    The file is for everybody, so the person of its commands is left to whoever runs them.
+    """
     if request.method not in ("GET", "HEAD"):
         return HttpResponseNotAllowed(["GET"])
     by = actor(request)
@@ -25,7 +28,7 @@ def show(request: HttpRequest, site: AdminSite, service: Service | None) -> Http
     if not by.may("view_policy", service=service):
         raise PermissionDenied("You may not see policies; an administrator can grant the role viewer.")
     if request.GET.get("as") == MARKDOWN:
-        return _file(service, markdown(handbook(service, by=by.name)))
+        return _file(service, markdown(handbook(service)))
     environments = list(Environment.objects.filter(archived_at=None).order_by("slug"))
     asked = request.GET.get("environment", "")
     environment = next((one for one in environments if one.slug == asked), environments[0] if environments else None)

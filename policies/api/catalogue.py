@@ -173,7 +173,7 @@ class Services(Catalogue):
             environment = None if "\0" in asked else known.filter(slug=asked).first()
             if environment is None:
                 raise invalid({"environment": [f"There is no environment “{asked[:63]}”."]})
-        text = markdown(handbook(self.find(), environment, by=self.by.name))
+        text = markdown(handbook(self.find(), environment))
         return HttpResponse(text, content_type="text/markdown; charset=utf-8")
 
 

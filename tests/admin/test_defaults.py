@@ -1,5 +1,7 @@
 """Defaults in the admin: written, shown where they hold, and explained."""
 
+import html
+
 import pytest
 from django.utils import timezone
 
@@ -126,11 +128,13 @@ def test_the_handbook_is_a_page_and_a_file(admin, catalogue):
     assert url in admin.get(f"/admin/policies/service/{catalogue.reports.pk}/change/").content.decode()
     page = admin.get(f"{url}?environment=production").content.decode()
     assert "default of every service" in page and "mandatory" in page and "<script>alert" not in page
-    assert f"manage.py rollback {policy.reference} production" in page
+    command = f'manage.py rollback {policy.reference} production --reason "…" --by'
+    assert f"{html.escape(command)} alice" in page
     assert "Nothing is live here." in admin.get(f"{url}?environment=staging").content.decode()
     text = admin.get(f"{url}?as=markdown")
     assert text.headers["Content-Type"].startswith("text/markdown")
     assert text.content.decode().startswith("# Handbook of Reports")
+    assert f"{command} you" in text.content.decode(), "the file is for everybody, not for who fetched it"
 
 
 def test_the_handbook_is_for_those_who_may_know_of_the_service(client, catalogue):

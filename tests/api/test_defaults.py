@@ -74,7 +74,7 @@ def test_the_handbook_is_markdown(catalogue: Catalogue, alice: Api) -> None:
     answer = alice.get("/services/reports/handbook/?environment=production")
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/markdown; charset=utf-8")
     text = answer.content.decode()
-    assert text.startswith("# Handbook of Reports") and f"### {reference} floor, r1" in text and "--by alice" in text
+    assert text.startswith("# Handbook of Reports") and f"### {reference} floor, r1" in text and "--by you" in text
     assert "private" in answer.headers["Cache-Control"]
     assert "## Staging" in alice.get("/services/reports/handbook/").content.decode()
     assert list(alice.get("/services/reports/handbook/?environment=moon").json()["errors"]) == ["environment"]
