@@ -219,7 +219,7 @@ def _uses(row: Row) -> list[str]:
     if isinstance(row, ChecklistTemplate):
         return []  # releases have copies of its items
     live = row.releases.filter(state=ReleaseState.LIVE).exclude(revision=None).select_related("policy")
-    return [release.policy.label for release in live[:5]]
+    return sorted({release.policy.label for release in live.order_by("policy_id")[:10]})[:5]
 
 
 _SAME = object()

@@ -270,6 +270,16 @@ def test_a_live_policy_cannot_be_archived(catalogue: Catalogue) -> None:
     make_policy()  # name and endpoints are free again
 
 
+def test_a_place_with_a_candidate_is_named_once_to_who_would_archive(catalogue: Catalogue) -> None:
+    policy = make_policy()
+    for mode, role in (("enforce", "enforced"), ("shadow", "candidate")):
+        releases.release(policies.newest(policy), catalogue.staging, mode=mode, role=role, by=SYSTEM, reason="try")
+    with pytest.raises(Refusal, match="is live in staging; roll it back there first"):
+        policies.archive_policy(policy, by=SYSTEM, reason="done")
+    with pytest.raises(Refusal, match=f"in use by {policy.label}; move or archive"):
+        catalog.archive(catalogue.staging, by=SYSTEM, reason="done")
+
+
 def test_people_need_permission(catalogue: Catalogue) -> None:
     alice, bob, charlie = (
         acting(person("alice", "add_policy")), acting(person("bob", "view_policy")), acting(person("charlie"))

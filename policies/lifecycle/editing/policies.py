@@ -79,7 +79,7 @@ def archive_policy(policy: Policy, *, base: int | None = None, by: Actor, reason
             raise Stale(f"{policy.reference} is at revision {newest(policy).number} by now. Read it again.")
         live = policy.releases.filter(state=ReleaseState.LIVE).exclude(revision=None).select_related("environment")
         if live:
-            places = ", ".join(release.environment.slug for release in live)
+            places = ", ".join(sorted({release.environment.slug for release in live}))
             raise Refusal("live", f"{policy.reference} is live in {places}; roll it back there first.")
         if policy.switches.filter(cleared_at=None).exclude(until__lte=timezone.now()).exists():
             raise Refusal("switched", f"{policy.reference} has an open switch; clear it first.")

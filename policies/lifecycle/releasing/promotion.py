@@ -17,28 +17,37 @@ from policies.lifecycle.releasing.terms import Step, steps_of
 from policies.models import Mode, OnChange, Release, ReleaseState, Role, RuleCount
 from policies.publishing import moments
 
+_NOWHERE = "does not say where revisions go next"
+
 
 def promote(
     live: Release, *, acknowledge: Iterable[int] = (), by: Actor, reason: str, now: datetime | None = None
 ) -> Released:
     """The same revision, mode and steps into the environment that comes next.
 
-    Raises `Refusal` (`not_live`, `no_next`, `held`), and what a release raises.
+    Raises `Refusal` (`not_live`, `over`, `no_next`, `held`), and what a release raises.
     """
     by.require("add_release", service=live.policy.service, environment=live.environment.promotes_to or ANY)
+    now = now or timezone.now()
     with transaction.atomic():
         places.lock(live.policy)
         return _promoted(places.reread(live), acknowledge=acknowledge, by=by, reason=reason, now=now)
 
 
-def _promoted(live: Release, *, acknowledge: Iterable[int], by: Actor, reason: str, now: datetime | None) -> Released:
+def _promoted(live: Release, *, acknowledge: Iterable[int], by: Actor, reason: str, now: datetime) -> Released:
     revision, following = live.revision, live.environment.promotes_to
-    if live.state != ReleaseState.LIVE or revision is None or live.role != Role.ENFORCED:
+    if live.state != ReleaseState.LIVE or revision is None:
         raise Refusal("not_live", f"Release {live.pk} is not live, so there is nothing to promote.")
-    if following is None:
+    if live.role != Role.ENFORCED:
+        raise Refusal("not_live", f"Release {live.pk} is a candidate: enforce it, then promote what is enforced.")
+    if live.expires_at is not None and live.expires_at <= now:
         raise Refusal(
-            "no_next", f"{live.environment.slug} does not say where revisions go next; an administrator can set it."
+            "over",
+            f"Release {live.pk} was to end {live.expires_at:%Y-%m-%d %H:%M} UTC, which is over; ask for a new release.",
         )
+    if following is None or following.archived_at is not None:
+        where = f"sends revisions to {following.slug}, which was archived" if following else _NOWHERE
+        raise Refusal("no_next", f"{live.environment.slug} {where}; an administrator can set it.")
     if (hold := holds.open_hold(live.policy, following)) is not None:
         raise Refusal(
             "held",
