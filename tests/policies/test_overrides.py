@@ -151,6 +151,8 @@ KEYS = [
     ({"user": "a\0"}, None),
     ({"user": "\ud800"}, None),
     ({"method": "POST"}, None),
+    ({"header:Authorization": "Bearer secret"}, None),
+    ({"header:cookie": "session=secret"}, None),
     ({"colour": "red"}, None),
     ({"header:": "x"}, None),
     ({"header:A": "x", "header:a": "x"}, None),
@@ -189,9 +191,9 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"effect": "block", "rule": "per-user"}, "rule", "leave the rule empty"),
     ({"key": {"user": ""}}, "key.user", "Must be text"),
     (
-        {"effect": "reset", "key": {"tenant": "a"}, "until": NOW + timedelta(days=30)},
+        {"effect": "reset", "key": {"tenant": "a"}, "until": NOW + timedelta(days=8)},
         "until",
-        "31 days from now or later .2026-12-23T09:00:01Z",
+        "Must be 2026-12-01T00:00:00Z or later",
     ),
     (
         {"effect": "reset", "rule": "per-user", "until": NOW + timedelta(minutes=59)},
@@ -226,12 +228,14 @@ def test_a_policy_that_counts_nothing_has_nothing_to_exempt_from(catalogue: Cata
     ("rules", "rule", "seconds"),
     [
         ([rate_limit()], None, 3600),
-        ([rate_limit(), {**MONTHLY, "key": ["user"]}], None, 31 * 86_400),
+        ([rate_limit(), {**MONTHLY, "key": ["user"]}], None, 8 * 86_400 + 15 * 3600),
         ([rate_limit(), MONTHLY], None, 3600),
         ([rate_limit(), MONTHLY], "per-user", 3600),
         ([rate_limit(limit=10, burst=25)], None, 9000),
         ([rate_limit(algorithm="sliding_log", window=60)], None, 60),
-        ([{"kind": "quota", "name": "daily", "key": ["user"], "limit": 5, "period": "day"}], None, 86_400),
+        ([rate_limit(algorithm="fixed_window", window=7200)], None, 3 * 3600),
+        ([rate_limit(algorithm="fixed_window", window=3600)], None, 3600),
+        ([{"kind": "quota", "name": "daily", "key": ["user"], "limit": 5, "period": "day"}], None, 15 * 3600),
         ([{"kind": "concurrency_limit", "name": "slots", "key": ["user"], "limit": 5, "slot_ttl": 90}], None, 90),
     ],
 )

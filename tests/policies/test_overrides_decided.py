@@ -100,6 +100,27 @@ def test_when_a_reset_ends_by_itself_the_old_count_is_forgotten(
     assert reports.passing() == full
 
 
+WHOLE = [rule for rule in MOST if rule["kind"] == "quota" or rule.get("algorithm") == "fixed_window"]
+
+
+@pytest.mark.portable
+@pytest.mark.parametrize("rule", WHOLE, ids=lambda rule: "-".join(map(str, list(rule.values())[3:])))
+@pytest.mark.parametrize("after", [timedelta(0), timedelta(minutes=25)])
+def test_a_reset_of_what_has_windows_or_periods_forgets_but_once(
+    catalogue: Catalogue, reports: Running, rule: dict[str, Any], after: timedelta
+) -> None:
+    """It ends where a window or period does, so that its caller has no more of the next one than anybody else."""
+    now = NOW + after
+    policy = live(catalogue.production, rules=[rule])
+    reports.clock.now = now.timestamp()
+    assert (reports.passing(), reports.passing(user="43")) == (3, 3)
+    end = put(policy, catalogue.production, "reset", now=now).until.timestamp()
+    assert (reports.passing(), reports.passing()) == (3, 0)
+    for moment in (end - 1, end, end + 1):
+        reports.clock.now = moment
+        assert reports.passing() == reports.passing(user="43")
+
+
 def test_a_reset_outlasts_what_a_larger_limit_has_left(catalogue: Catalogue, reports: Running) -> None:
     policy = live(catalogue.production, rules=[rate_limit(limit=3)])
     larger = put(policy, catalogue.production, "limit", limit=12, until=NOW + timedelta(days=1))

@@ -10,6 +10,7 @@ from policy_client.errors import Errors
 
 MOST_PARTS = 4
 LONGEST_VALUE = 200
+CREDENTIALS = ("header:authorization", "header:proxy-authorization", "header:cookie")
 
 
 def read_key(given: object) -> dict[str, str]:
@@ -36,6 +37,8 @@ def _fault(part: str, value: str) -> str | None:
     """Why services would take it and people had better not say it."""
     if part == "method":
         return "Says nothing about who calls; name a user, a tenant, an API key, an address or a header."
+    if part in CREDENTIALS:
+        return "Would keep a credential in the audit trail and in bundles; name whose it is, such as the user."
     if not value.strip():
         return 'Must be text, such as "42".'
     if len(value) > LONGEST_VALUE:

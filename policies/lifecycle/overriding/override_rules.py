@@ -1,7 +1,7 @@
 """The rules that an override is about, and how long what they counted is remembered."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from policies.lifecycle.editing.policies import newest
@@ -11,11 +11,13 @@ from policies.publishing import bundles
 from policy_client.errors import Refused
 from policy_client.limit import Algorithm
 from policy_client.overrides import Effect, Override
+from policy_client.periods import number_of, start_of
 from policy_client.rules import Rule, parse_rule
 from policy_client.rules.keyed import Keyed
 from policy_client.rules.wording import listed, quoted
 
-_LONGEST_MONTH = 31 * 86_400
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def concerned(known: Sequence[Rule], wanted: Override) -> list[Keyed]:
@@ -96,19 +98,38 @@ def fault_of(limit: int | None, rules: Iterable[Keyed]) -> str | None:
     return None
 
 
-def remembered(rules: Iterable[Keyed], most: int = 0) -> timedelta:
-    """After how long the last of them has forgotten what it counted up to now; `most` is the largest limit that the
-    caller had in place of theirs, 0 if none.
+def forgotten(rules: Iterable[Keyed], now: datetime, most: int = 0) -> datetime:
+    """When the last of them has forgotten what it counted up to now; `most` is the largest limit that the caller had in
+    place of theirs, 0 if none.
     """
-    return timedelta(seconds=max((_remembered(rule, most) for rule in rules), default=0))
+    return max((_forgotten(rule, now, most) for rule in rules), default=now)
 
 
-def _remembered(rule: Keyed, most: int) -> int:
+def lasting(rules: Iterable[Keyed], now: datetime, most: int = 0) -> datetime:
+    """The best end of a reset: forgotten is forgotten, and what counts anew at that moment does so for everybody.
+
+    Fixed windows begin anew together, in most stores, so an end within one would forget a second time.
+    """
+    return max((_next_window(rule, _forgotten(rule, now, most)) for rule in rules), default=now)
+
+
+def _forgotten(rule: Keyed, now: datetime, most: int) -> datetime:
     """A full bucket takes longer than its window to drain where it holds more than its limit."""
     limit = rule.numbers(enforced=True)
-    if limit.algorithm is Algorithm.MONTH:
-        return _LONGEST_MONTH
+    if period := limit.algorithm.period:
+        number = number_of(period, (now - _EPOCH) // _MICROSECOND)
+        return _EPOCH + start_of(period, number + 1) * _MICROSECOND
+    seconds = limit.window
     if limit.algorithm is Algorithm.TOKEN_BUCKET:
         held = max(limit.burst, -(-limit.burst * most // limit.limit))
-        return max(limit.window, -(-limit.window * held // limit.limit))
-    return limit.window
+        seconds = max(limit.window, -(-limit.window * held // limit.limit))
+    return now + timedelta(seconds=seconds)
+
+
+def _next_window(rule: Keyed, at: datetime) -> datetime:
+    """Where the rule has fixed windows, the first that begins then or later."""
+    limit = rule.numbers(enforced=True)
+    if limit.algorithm is not Algorithm.FIXED_WINDOW:
+        return at
+    window = timedelta(seconds=limit.window)
+    return _EPOCH + -(-(at - _EPOCH) // window) * window

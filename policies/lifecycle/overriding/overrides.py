@@ -151,13 +151,14 @@ def _read(policy: Policy, environment: Environment, asked: Mapping[str, Any], no
         errors |= invalid.errors
     if fault := _fault_in_limit(effect, limit) or override_rules.fault_of(limit, about):
         errors["limit"] = [fault]
-    remembered = timedelta()
+    forgotten = now
     if effect is Effect.RESET:
-        remembered = override_rules.remembered(about, _largest_limit(policy, environment, key, now))
-    if until is None and about and effect is Effect.RESET and remembered <= LONGEST:
-        until = now + remembered
+        most = _largest_limit(policy, environment, key, now)
+        forgotten = override_rules.forgotten(about, now, most)
+        if until is None and about and forgotten <= now + LONGEST:
+            until = min(override_rules.lasting(about, now, most), now + LONGEST)
     is_known = not errors or effect is not Effect.RESET  # how long it must last
-    if is_known and (fault := _fault_in_end(until, remembered, now)):
+    if is_known and (fault := _fault_in_end(until, forgotten, now)):
         errors["until"] = [fault]
     if errors:
         raise Invalid(errors)
@@ -178,11 +179,11 @@ def _fault_in_limit(effect: Effect, limit: int | None) -> str | None:
     return None
 
 
-def _fault_in_end(until: datetime | None, remembered: timedelta, now: datetime) -> str | None:
-    if remembered > LONGEST:
+def _fault_in_end(until: datetime | None, forgotten: datetime, now: datetime) -> str | None:
+    if forgotten > now + LONGEST:
         return (
-            f"A rule remembers for {span(remembered.total_seconds())} what it counted, longer than an override may "
-            "last; release the policy with counters that start anew instead."
+            f"A rule remembers for {span((forgotten - now).total_seconds())} what it counted, longer than an override "
+            "may last; release the policy with counters that start anew instead."
         )
     if until is None:
         return f"Say when it ends; an override lasts at most {LONGEST.days} days."
@@ -190,11 +191,11 @@ def _fault_in_end(until: datetime | None, remembered: timedelta, now: datetime) 
         return fault
     if until > now + LONGEST:
         return f"Must be within {LONGEST.days} days: what should last belongs into the policy."
-    if until < now + remembered:
-        earliest = (now + remembered + timedelta(seconds=1)).astimezone(UTC).replace(microsecond=0)
+    if until < forgotten:
+        earliest = (forgotten.astimezone(UTC) + timedelta(microseconds=999_999)).replace(microsecond=0)
         return (
-            f"Must be {span(remembered.total_seconds())} from now or later ({written(earliest)}): before that the old "
-            "count would come back when the reset ends. Leave it empty for the earliest."
+            f"Must be {written(earliest)} or later: before that the old count would come back when the reset ends. "
+            "Leave it empty for the best."
         )
     return None
 
