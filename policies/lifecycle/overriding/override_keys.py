@@ -10,7 +10,13 @@ from policy_client.errors import Errors
 
 MOST_PARTS = 4
 LONGEST_VALUE = 200
-CREDENTIALS = ("header:authorization", "header:proxy-authorization", "header:cookie")
+UNFIT = {
+    "method": "Says nothing about who calls; name a user, a tenant, an API key, an address or a header.",
+    **dict.fromkeys(
+        ("header:authorization", "header:proxy-authorization", "header:cookie"),
+        "Would keep a credential in the audit trail and in bundles; name whose it is, such as the user.",
+    ),
+}
 
 
 def read_key(given: object) -> dict[str, str]:
@@ -35,10 +41,8 @@ def read_key(given: object) -> dict[str, str]:
 
 def _fault(part: str, value: str) -> str | None:
     """Why services would take it and people had better not say it."""
-    if part == "method":
-        return "Says nothing about who calls; name a user, a tenant, an API key, an address or a header."
-    if part in CREDENTIALS:
-        return "Would keep a credential in the audit trail and in bundles; name whose it is, such as the user."
+    if part in UNFIT:
+        return UNFIT[part]
     if not value.strip():
         return 'Must be text, such as "42".'
     if len(value) > LONGEST_VALUE:
