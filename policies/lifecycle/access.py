@@ -76,6 +76,11 @@ def gives(role: str, codename: str, environment: AnyEnvironment = ANY) -> bool:
     return False
 
 
+def is_private(codename: str) -> bool:
+    """Whether looking at it is for those who look after it."""
+    return codename in _PRIVATE
+
+
 def roles_with(codename: str, environment: AnyEnvironment = ANY) -> list[str]:
     """The roles that have a permission in this environment, the least first."""
     return [role.value for role in GrantRole if gives(role, codename, environment)]
@@ -97,6 +102,15 @@ def held(user: Any) -> tuple[Held, ...]:
     """What a person was granted, as it is now."""
     found = Grant.objects.filter(user_id=user.pk).order_by()
     return tuple(Held(*row) for row in found.values_list("role", "service_id", "environment_id"))
+
+
+def held_of(users: Iterable[Any]) -> dict[int, tuple[Held, ...]]:
+    """The same of many people, in one query, by the numbers of their accounts."""
+    found: dict[int, tuple[Held, ...]] = {user.pk: () for user in users}
+    rows = Grant.objects.filter(user__in=list(found)).order_by()
+    for pk, role, service, environment in rows.values_list("user_id", "role", "service_id", "environment_id"):
+        found[pk] += (Held(role, service, environment),)
+    return found
 
 
 def may(

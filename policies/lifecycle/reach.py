@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from django.db.models import Model, Q, QuerySet
 
-from policies.lifecycle.access import ANY, Place, reaches_all, services_for, visible_services
+from policies.lifecycle.access import ANY, Place, is_private, may, reaches_all, services_for, visible_services
 from policies.models import (
     ApiToken,
     Approval,
@@ -76,9 +76,11 @@ _ABOUT_PEOPLE = ("person.", "token.", "grant.")
 def within(rows: QuerySet[Row], user: Any) -> QuerySet[Row]:
     """Those rows that a person may know of. Whoever has no grant knows of nothing, but for their own tokens.
 
-    Rows of a model that nobody placed are for those who reach everything.
+    Rows of a model that nobody placed are for those who reach everything; keys, roles and the like for those who look
+    after them, whatever else they see.
     """
-    if reaches_all(user):
+    looking = f"view_{rows.model._meta.model_name}"
+    if may(user, looking, service=None) if is_private(looking) else reaches_all(user):
         return rows
     if rows.model is ApiToken or rows.model is Grant:
         return rows.filter(_of_people(rows.model, user))

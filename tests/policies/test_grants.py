@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from policies.lifecycle import access, audit, grants, reach
+from policies.lifecycle import access, audit, grants, keys, reach
 from policies.lifecycle.actor import Actor, command_actor
 from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
-from policies.models import AuditEvent, Grant, GrantRole, Policy, Release, Service, Switch, Team
+from policies.models import ApiToken, AuditEvent, Grant, GrantRole, Policy, Release, Service, ServiceKey, Switch, Team
 from tests.policies.factories import SYSTEM, Catalogue, acting, grant, make_catalogue, make_policy, person
 
 
@@ -135,6 +135,26 @@ def test_what_belongs_to_no_service_is_seen_with_any_grant_and_services_only_wit
         assert not reach.within(model.objects.all(), nobody).exists()
     assert [grant.user for grant in reach.within(Grant.objects.all(), bob)] == [bob]
     assert not access.sees(bob, other.service) and access.sees(bob, None)
+
+
+def test_roles_and_keys_are_seen_by_who_looks_after_them_whatever_else_they_see(catalogue: Catalogue) -> None:
+    """Bob sees every service, and looks after one of them."""
+    bob, carol = person("bob"), person("carol")
+    for service in (catalogue.reports, catalogue.shop):
+        grant(carol, "editor", service)
+        keys.issue_service_key(service, catalogue.production, by=SYSTEM)
+    keys.issue_api_token(carol, by=SYSTEM)
+    grant(bob, "viewer")
+    assert {held.user for held in reach.within(Grant.objects.all(), bob)} == {bob}
+    assert not reach.within(ServiceKey.objects.all(), bob).exists()
+    grant(bob, "admin", catalogue.reports)
+    assert [key.service for key in reach.within(ServiceKey.objects.all(), bob)] == [catalogue.reports]
+    others = reach.within(Grant.objects.exclude(user=bob), bob)
+    assert [held.service for held in others] == [catalogue.reports]
+    grant(bob, "admin")
+    assert reach.within(ServiceKey.objects.all(), bob).count() == 2
+    assert reach.within(Grant.objects.exclude(user=bob), bob).count() == 2
+    assert reach.within(ApiToken.objects.all(), bob).count() == 1
 
 
 def run(*words: str) -> str:
