@@ -149,7 +149,7 @@ def show(request: HttpRequest, site: AdminSite, release: Release, fault: Fault |
     hold = holds.open_hold(release.policy, release.environment)
     context = {
         **site.each_context(request),
-        "title": f"{release.policy.name} {release.revision or 'nothing'} → {release.environment.name}",
+        "title": _title(release),
         "release": release,
         "policy": release.policy,
         "look": LOOKS.get(ReleaseState(release.state), "off") if release.revision_id else "off",
@@ -159,6 +159,7 @@ def show(request: HttpRequest, site: AdminSite, release: Release, fault: Fault |
         "live": live,
         "pending": pending,
         "waits_for": list(_waits_for(release, hold, now)) if pending else [],
+        "and_then": _and_then(release, now) if pending else "",
         "stale": pending and releases.stale(release),
         "overdue": due.overdue(now).filter(pk=release.pk).exists(),
         "hold": hold if release.role == Role.ENFORCED else None,
@@ -178,6 +179,12 @@ def show(request: HttpRequest, site: AdminSite, release: Release, fault: Fault |
         **checklist_context(release, request),
     }
     return TemplateResponse(request, "policies/release_page.html", context, status=fault.status if fault else 200)
+
+
+def _title(release: Release) -> str:
+    if release.revision is None:
+        return f"{release.policy.name}: taken out of {release.environment.name}"
+    return f"{release.policy.name} {release.revision} → {release.environment.name}"
 
 
 def _trial(release: Release, now: datetime) -> dict[str, Any] | None:
@@ -323,6 +330,15 @@ def _waits_for(release: Release, hold: Hold | None, now: datetime) -> Iterator[s
     failed = release.gates.filter(outcome="failed").last()
     if failed is not None and not missing:
         yield f"Last time: {failed.detail}"
+
+
+def _and_then(release: Release, now: datetime) -> str:
+    """Who lets it go live once nothing is waited for."""
+    begins = release.starts_at is not None and release.starts_at > now
+    listed = checklists.open_items(release, Stage.BEFORE)
+    if gates.approvals_missing(release) and not listed and not begins:
+        return "With the last approval it goes live at once."
+    return "When the checklist is done, it can be let go live here." if listed and not begins else ""
 
 
 def _note_draft(release: Release, fault: Fault | None, now: datetime) -> str:

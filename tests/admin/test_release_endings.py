@@ -95,6 +95,7 @@ def test_a_hold_is_lifted_where_it_is_told_of_also_when_nothing_is_live_any_more
     assert back.revision is None
     page = told(alice, back)
     assert ">not live</span>" in page and "On hold" in page
+    assert f"<h1>{policy.name}: taken out of Production</h1>" in page and "<dt>Mode</dt>" not in page
     assert acts(alice, back) == acts(alice, only) == {"lift"}
     do(alice, back, "lift", "mended")
     assert Hold.objects.get().lifted_by == "alice"

@@ -70,6 +70,7 @@ def test_from_the_request_over_another_person_to_live_and_back(policy, guarded, 
     release = Release.objects.get()
     assert asked.redirect_chain[-1][0] == url(release)
     assert b"1 more approval, by people who neither asked for it nor wrote it." in asked.content
+    assert b"With the last approval it goes live at once." in asked.content
     assert acts(asked) == {"cancel"}
     assert acts(bob.get(url(release))) == {"approve", "reject"}
     live = do(bob, release, "approve", "read it")
@@ -113,6 +114,7 @@ def test_the_work_of_others_is_ticked_before_it_goes_along(policy, alice):
     refused = ask(alice, policy)
     assert refused.status_code == 409
     assert b"It takes along" in refused.content
+    assert b"<details open>" in refused.content, "what was typed is seen before it is sent again"
     again = alice.post(path, fill(refused, "release-reason", acknowledge=["2"]), follow=True)
     assert again.status_code == 200
     assert Release.objects.latest("pk").acknowledged == [2]

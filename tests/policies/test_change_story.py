@@ -56,6 +56,7 @@ def test_a_note_of_a_way_back_names_what_was_done(catalogue: Catalogue) -> None:
     assert f"Command: manage.py rollback {here} --to {first.pk}\n" in final_notes.draft(back)
     out = going_back.roll_back(back, by=SYSTEM, reason="altogether")
     assert f"Command: manage.py rollback {here}\n" in final_notes.draft(out)
+    assert final_notes.draft(out).startswith(f"{policy} is no longer live in production.")
     begun = timezone.now() - timedelta(hours=2)
     over = put_live(policy, catalogue, expires_at=begun + timedelta(hours=1), now=begun, acknowledge=[1])
     assert "Command: none; the time of release" in final_notes.draft(going_back.expire(over, by=SYSTEM))

@@ -86,11 +86,7 @@ def _read(text: object) -> str:
 
 
 def _lines(release: Release, now: datetime) -> Iterator[str]:
-    number = f"r{release.revision.number}" if release.revision else "nothing"
-    how = "enforced" if release.mode == Mode.ENFORCE else "in shadow"
-    if release.role == Role.CANDIDATE:
-        how = "as a candidate, in shadow beside what is enforced"
-    yield f"{release.policy} {number} in {release.environment.slug}, {how}."
+    yield f"{release.policy} {_headline(release)}."
     yield f"Reason: {release.reason}"
     yield f"Command: {_command(release)}"
     if source := _came_from(release):
@@ -105,6 +101,16 @@ def _lines(release: Release, now: datetime) -> Iterator[str]:
     yield f"After: {after.words}."
     if release.ended_at is not None:
         yield f"It ended: {release.get_state_display()} {release.ended_at:%Y-%m-%d %H:%M} UTC."
+
+
+def _headline(release: Release) -> str:
+    where = release.environment.slug
+    if release.revision is None:
+        return f"is no longer {'live' if release.role == Role.ENFORCED else 'tried'} in {where}"
+    how = "enforced" if release.mode == Mode.ENFORCE else "in shadow"
+    if release.role == Role.CANDIDATE:
+        how = "as a candidate, in shadow beside what is enforced"
+    return f"r{release.revision.number} in {where}, {how}"
 
 
 def _command(release: Release) -> str:
