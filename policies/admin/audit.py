@@ -232,8 +232,8 @@ class AuditEventAdmin(WithinReach):
         named = code if page is None else cells.link(page, code)
         if not row.policy or row.object.endswith(row.policy):
             return named
-        where = f"{row.policy} in {row.environment}" if row.environment else row.policy
-        return format_html('{} <div class="sub">{}</div>', named, where)
+        where = f"{row.policy}, {row.environment}" if row.environment else row.policy
+        return format_html('{} <div class="sub nowrap">{}</div>', named, where)
 
     @admin.display(description="reason")
     def why(self, row: AuditEvent) -> str:

@@ -53,6 +53,10 @@ class ServiceFilter(OneOf):
         return seen.order_by("name").values_list("slug", "name")
 
 
+class ServiceOfPolicyFilter(ServiceFilter):
+    field = "policy__service__slug"
+
+
 class OwnerFilter(OneOf):
     title, parameter_name, field = "owner", "owner", "head__owner__slug"
 
@@ -134,6 +138,11 @@ class StateFilter(OneOf):
 
     def offered(self) -> Any:
         return ReleaseState.choices
+
+    def narrow(self, queryset: QuerySet[Any], chosen: str) -> QuerySet[Any]:
+        # A rollback to nothing is the last word on its place, and nothing is live there.
+        found = super().narrow(queryset, chosen)
+        return found.exclude(revision=None) if chosen == ReleaseState.LIVE else found
 
 
 class ModeFilter(OneOf):

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from django.views.generic import RedirectView
 
 from policies.admin import cells, release_page
-from policies.admin.policy_filters import EnvironmentFilter, ModeFilter, OnlyOffered, StateFilter
+from policies.admin.policy_filters import EnvironmentFilter, ModeFilter, OnlyOffered, ServiceOfPolicyFilter, StateFilter
 from policies.admin.policy_page import page_url
 from policies.models import Mode, OnChange, Release, ReleaseState, Role
 
@@ -31,9 +31,10 @@ class ReleaseAdmin(OnlyOffered):
         "reason",
     )
     list_display_links = None
-    list_filter = (StateFilter, EnvironmentFilter, ModeFilter)
+    list_filter = (StateFilter, ServiceOfPolicyFilter, EnvironmentFilter, ModeFilter)
     list_select_related = ("policy", "revision", "environment")
     search_fields = ("policy__name", "reason", "requested_by", "released_by")
+    search_help_text = "POL-0042, name, reason or person"
     list_per_page = 50
     actions = None
     show_facets = admin.ShowFacets.NEVER
@@ -46,8 +47,9 @@ class ReleaseAdmin(OnlyOffered):
         )
 
     @admin.display(description="Revision", ordering="revision__number")
-    def revision_shown(self, release: Release) -> str:
-        return f"r{release.revision.number}" if release.revision else "none"
+    def revision_shown(self, release: Release) -> SafeString:
+        what = f"r{release.revision.number}" if release.revision else "none"
+        return cells.link(release_page.page_url(release), what)
 
     @admin.display(description="State", ordering="state")
     def state_shown(self, release: Release) -> SafeString:

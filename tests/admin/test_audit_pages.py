@@ -47,7 +47,7 @@ def test_an_event_leads_to_what_it_happened_to_and_names_its_policy(admin: Clien
     released = releases.release(policy.head, catalogue.production, **how).release
     page = shown(admin)
     link = f'<a href="/admin/policies/release/{released.pk}/"><code class="nowrap">release:{released.pk}</code></a>'
-    assert f'{link} <div class="sub">{policy.reference} in production</div>' in page
+    assert f'{link} <div class="sub nowrap">{policy.reference}, production</div>' in page
     assert f'href="/admin/policies/policy/{policy.pk}/"' in page
     assert '<span class="pill bad">release.break_glass</span>' in page, "glass is broken loudly"
     event = AuditEvent.objects.get(verb="release.break_glass")

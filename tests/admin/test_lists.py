@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from policies.lifecycle import catalog, keys, switches
 from policies.lifecycle.overriding import overrides
-from policies.lifecycle.releasing import releases
+from policies.lifecycle.releasing import going_back, releases
 from policies.models import AuditEvent, Environment, Instance, Policy, Release, Service, Switch, Team
 from tests.policies.factories import SYSTEM, Catalogue, endpoint, make_policy
 
@@ -213,3 +213,16 @@ def test_moments_are_written_one_way(admin, catalogue):
         page = admin.get(own).content.decode()
         assert f"{released:%Y-%m-%d %H:%M} UTC" in page, own
         assert not re.search(r"\d{1,2} [A-Z][a-z]{2}( \d{4})?, \d\d:\d\d", page), own
+
+
+def test_releases_are_found_by_service_and_none_that_put_nothing_live_counts_as_live(admin, catalogue):
+    live_releases(catalogue, range(1))
+    shop = make_policy(name="search", service="shop", owner="team-shop", endpoints=[endpoint("/search", "search")])
+    made = releases.release(shop.head, catalogue.staging, mode="shadow", by=SYSTEM, reason="go").release
+    url = reverse("admin:policies_release_changelist")
+    page = admin.get(f"{url}?service=shop")
+    assert list(page.context["cl"].result_list) == [made]
+    assert f'<a href="/admin/policies/release/{made.pk}/">r1</a>' in page.content.decode()
+    gone = going_back.roll_back(made, by=SYSTEM, reason="no")
+    assert list(admin.get(f"{url}?service=shop&state=live").context["cl"].result_list) == []
+    assert gone in admin.get(f"{url}?service=shop").context["cl"].result_list
