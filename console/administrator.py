@@ -22,9 +22,11 @@ class Login:
 
 def renew() -> Login:
     """Give the administrator, made where there is none, a new password."""
-    login, by = Login(NAME, secrets.token_urlsafe(9)), command_actor()
+    by = command_actor()
     values = {"is_active": True, "is_staff": True, "is_superuser": True}
-    user = get_user_model().objects.filter(username=login.name).first()
+    called_so = get_user_model().objects.filter(username__iexact=NAME)  # no other account gets a name like this
+    user = max(called_so, key=lambda user: user.get_username() == NAME, default=None)
+    login = Login(NAME if user is None else user.get_username(), secrets.token_urlsafe(9))
     if user is None:
         people.create({"username": login.name, **values}, password=login.password, by=by, reason=REASON)
     else:

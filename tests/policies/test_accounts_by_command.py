@@ -86,3 +86,10 @@ def test_the_login_of_a_run_is_told_each_time() -> None:
     assert [event["verb"] for event in told()] == ["person.create", "person.change", "person.password"]
     user = User.objects.get(username=login.name)
     assert user.is_active and user.check_password(login.password)
+
+
+def test_the_login_of_a_run_is_that_of_an_admin_in_capitals_where_there_is_one() -> None:
+    user = person("Admin")
+    login = administrator.renew()
+    user.refresh_from_db()
+    assert login.name == "Admin" and user.is_superuser and user.check_password(login.password)
