@@ -1,7 +1,10 @@
 """How REST tells of a release."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
+from django.db.models import prefetch_related_objects
 from django.utils import timezone
 from rest_framework import serializers
 
@@ -9,8 +12,8 @@ from policies.api.checklists import ChecklistRow, checklist_told
 from policies.api.fields import moment
 from policies.lifecycle import places
 from policies.lifecycle.places import document
-from policies.lifecycle.releasing import gates, going_back, releases, steps
-from policies.lifecycle.releasing.going_back import BundleRollback
+from policies.lifecycle.releasing import going_back, steps, waiting
+from policies.lifecycle.releasing.going_back import BundleRollback, Fallback
 from policies.models import PENDING, GateOutcome, OnChange, Release, ReleaseState, Verdict
 
 
@@ -138,10 +141,33 @@ class BundleRollbackRow(serializers.Serializer[Any]):
 
 def told(row: Release, by: str) -> dict[str, Any]:
     """A release in all its fields; `by` is who would roll it back."""
-    live = row.state == ReleaseState.LIVE and row.revision is not None
-    pending = row.state in PENDING
-    stale = pending and releases.stale(row)
+    [one] = all_told([row], by)
+    return one
+
+
+def all_told(rows: Sequence[Release], by: str) -> list[dict[str, Any]]:
+    """The same of many releases: what the database has to be asked for is asked for all of them at once."""
     now = timezone.now()
+    prefetch_related_objects(rows, "gates", "approvals", "items")
+    waits = waiting.waiting(row for row in rows if row.state in PENDING)
+    leads = going_back.fallbacks(filter(_is_live, rows), now)
+    return [
+        {
+            **_told(row, by, now),
+            "approvals_missing": waits[row.pk].approvals_missing if row.pk in waits else 0,
+            "stale": row.pk in waits and waits[row.pk].stale,
+            "fallback": _fallback(leads[row.pk]) if row.pk in leads else None,
+        }
+        for row in rows
+    ]
+
+
+def _is_live(row: Release) -> bool:
+    return row.state == ReleaseState.LIVE and row.revision is not None
+
+
+def _told(row: Release, by: str, now: datetime) -> dict[str, Any]:
+    live = _is_live(row)
     late = (live and row.expires_at is not None and row.expires_at <= now) or (
         row.state == ReleaseState.SCHEDULED and row.starts_at is not None and row.starts_at <= now
     )
@@ -154,8 +180,6 @@ def told(row: Release, by: str) -> dict[str, Any]:
         "overdue": late,
         "replaces": row.replaces_id,
         "checklist": checklist_told(row),
-        "approvals_missing": _approvals_missing(row, stale) if pending else 0,
-        "stale": stale,
         "approvals": [_approval(approval) for approval in row.approvals.all()],
         "gates": [_gate(gate) for gate in row.gates.all()],
         "break_glass": _glass(row),
@@ -169,17 +193,12 @@ def told(row: Release, by: str) -> dict[str, Any]:
         "ended_at": moment(row.ended_at),
         "bundle_version": row.bundle_version,
         "rollback_command": places.rollback_command(row, by) if live else None,
-        "fallback": _fallback(row) if live else None,
     }
-
-
-def _approvals_missing(row: Release, stale: bool) -> int:
-    return row.environment.approvals_required if stale and not row.break_glass else gates.approvals_missing(row)
 
 
 def bundle_told(done: BundleRollback, by: str) -> dict[str, Any]:
     return {
-        "made": [told(row, by) for row in done.made],
+        "made": all_told(done.made, by),
         "left_alone": [{"policy": policy.reference, "why": why} for policy, why in done.left_alone],
     }
 
@@ -211,8 +230,7 @@ def _glass(row: Release) -> dict[str, Any] | None:
     }
 
 
-def _fallback(live: Release) -> dict[str, Any]:
-    leads = going_back.fallback(live)
+def _fallback(leads: Fallback) -> dict[str, Any]:
     target = leads.target if leads.target is not None and leads.target.revision is not None else None
     return {
         "possible": leads.possible,

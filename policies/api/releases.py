@@ -1,5 +1,6 @@
 """Releases: asked for, approved, put live, taken back. Every change is a POST; history only grows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import django_filters
@@ -94,6 +95,9 @@ class Releases(Room):
 
     def told(self, row: Release) -> dict[str, Any]:
         return rows.told(row, self.by.name)
+
+    def all_told(self, rows_: Sequence[Release]) -> list[dict[str, Any]]:
+        return rows.all_told(rows_, self.by.name)
 
     def create(self, request: Request) -> Response:
         self.by.require("add_release")

@@ -1,6 +1,6 @@
 """What all resources for people share: who may look, how one is found, how a list is told."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.db.models import Model, QuerySet
@@ -59,6 +59,15 @@ class Room(GenericViewSet[Any]):
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         return keep_private(super().finalize_response(request, response, *args, **kwargs))
 
+    def handle_exception(self, exc: Exception) -> Response:
+        """A refusal says that there is something to refuse: 403 only where the person may know of it."""
+        if self.detail and isinstance(exc, Forbidden):
+            try:
+                self.find()
+            except Http404 as unknown:
+                exc = unknown
+        return super().handle_exception(exc)
+
     def get_queryset(self) -> QuerySet[Any]:
         """Only what the person may know of: all else is 404 and in no list."""
         rows: QuerySet[Any] = super().get_queryset()
@@ -66,6 +75,10 @@ class Room(GenericViewSet[Any]):
 
     def told(self, row: Any) -> dict[str, Any]:
         raise NotImplementedError
+
+    def all_told(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
+        """A page of rows; a room that asks the database for what it tells asks here for all of them at once."""
+        return [self.told(row) for row in rows]
 
     def find(self) -> Any:
         """The row that the URL names. Raises 404."""
@@ -77,7 +90,7 @@ class Room(GenericViewSet[Any]):
 
     def paged(self, rows: QuerySet[Model]) -> Response:
         page = self.paginate_queryset(rows)
-        return self.get_paginated_response([self.told(row) for row in page or []])
+        return self.get_paginated_response(self.all_told(page or []))
 
     def list(self, request: Request, **_: Any) -> Response:
         return self.paged(self.filter_queryset(self.get_queryset()))

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -22,6 +22,8 @@ from policy_client.errors import Refused
 from policy_client.jsontext import canonical_json
 
 SHOWN = ("policy__service", "environment", "revision", "restores")
+_MOST_NAMED = 100
+"""Endpoints that one query asks for: databases bound how deep a condition may be."""
 
 
 def lock(policy: Policy) -> Policy:
@@ -53,18 +55,41 @@ def live_release(policy: Policy, environment: Environment, role: str = Role.ENFO
 
 def basis(policy: Policy, environment: Environment) -> str:
     """A hash of what a request is compared with: the releases that are live there, and the defaults it inherits."""
-    there = Q(pk=policy.pk)
-    if policy.scope == PolicyScope.ENDPOINT:
-        there |= Q(service=policy.service_id, scope=PolicyScope.SERVICE)
-    if policy.scope != PolicyScope.ORGANISATION:
-        there |= Q(scope=PolicyScope.ORGANISATION)
+    return bases([(policy, environment)])[policy.pk, environment.pk]
+
+
+def bases(places: Iterable[tuple[Policy, Environment]]) -> dict[tuple[int, int], str]:
+    """The same of many places in one query, by the numbers of policy and environment."""
+    asked = {(policy.pk, environment.pk): policy for policy, environment in places}
+    services = {policy.service_id for policy in asked.values() if policy.scope == PolicyScope.ENDPOINT}
+    there = Q(pk__in={policy.pk for policy in asked.values()}) | Q(scope=PolicyScope.ORGANISATION)
+    there |= Q(service__in=services, scope=PolicyScope.SERVICE)
     # The few policies first: asked in one condition, all that is live there would be read.
     whose = Policy.objects.filter(there).values("pk")
     live = Release.objects.filter(
-        policy__in=whose, environment=environment, role=Role.ENFORCED, state=ReleaseState.LIVE
+        policy__in=whose,
+        environment__in={environment for _, environment in asked},
+        role=Role.ENFORCED,
+        state=ReleaseState.LIVE,
     )
-    known = sorted(live.values_list("policy_id", "pk"))
-    return hashlib.sha256(canonical_json([list(pair) for pair in known]).encode()).hexdigest()
+    known = list(live.values_list("policy_id", "pk", "environment_id", "policy__scope", "policy__service_id"))
+    return {
+        (pk, environment): _hash(policy, [row for row in known if row[2] == environment])
+        for (pk, environment), policy in asked.items()
+    }
+
+
+def _hash(policy: Policy, live: Iterable[tuple[int, int, int, str, int | None]]) -> str:
+    """Of what is live in one environment, that of the policy itself and of the defaults above it."""
+    above: set[str] = set() if policy.scope == PolicyScope.ORGANISATION else {PolicyScope.ORGANISATION}
+    if policy.scope == PolicyScope.ENDPOINT:
+        above.add(PolicyScope.SERVICE)
+    known = [
+        [owner, pk]
+        for owner, pk, _, scope, service in live
+        if owner == policy.pk or (scope in above and service in (policy.service_id, None))
+    ]
+    return hashlib.sha256(canonical_json(sorted(known)).encode()).hexdigest()
 
 
 def end(release: Release, state: ReleaseState, now: datetime) -> None:
@@ -148,14 +173,23 @@ def check_compiles(live: Release) -> None:
 
 def why_not_today(policy: Policy, target: Release) -> str:
     """Why an earlier release of this policy cannot be live again today; empty if it can."""
+    [why_not] = whys_not_today([(policy, target)])
+    return why_not
+
+
+def whys_not_today(wanted: Sequence[tuple[Policy, Release]]) -> list[str]:
+    """The same of many releases, in a few queries for all of them."""
+    taken = taken_endpoints([(policy, target.revision, target.environment) for policy, target in wanted])
+    return [why or _fault_of(target) for (_, target), why in zip(wanted, taken, strict=True)]
+
+
+def _fault_of(target: Release) -> str:
+    """Why services would refuse the policy as it was; empty if they would not."""
     if target.revision is None:
         return ""
     try:
-        refuse_taken_endpoints(policy, target.revision, target.environment)
         for entry in bundles.entries_of([target]):
             parse_policy(entry, entry["reference"])
-    except Refusal as refusal:
-        return refusal.detail
     except Refused as refused:
         path, messages = next(iter(refused.errors.items()))
         return f"Services would refuse it today. {path}: {messages[0]}"
@@ -164,20 +198,71 @@ def why_not_today(policy: Policy, target: Release) -> str:
 
 def refuse_taken_endpoints(policy: Policy, revision: Revision, environment: Environment) -> None:
     """Refuse if another policy is live there with one of the revision's endpoints."""
-    mine = wire_endpoints(revision)
-    if not mine or policy.service is None:
-        return
-    alike = functools.reduce(operator.or_, map(_may_name, mine))
-    others = bundles.live_releases(policy.service, environment).exclude(policy=policy).filter(alike)
+    [taken] = taken_endpoints([(policy, revision, environment)])
+    if taken:
+        raise Refusal("endpoint_taken", taken)
+
+
+Wanted = tuple[Policy, Revision | None, Environment]
+"""A revision that is to be live somewhere; None: nothing."""
+
+
+def taken_endpoints(wanted: Sequence[Wanted]) -> list[str]:
+    """Of each, which other policy is live there with one of its endpoints, in a sentence; empty if none is."""
+    told = [""] * len(wanted)
+    asked: list[tuple[int, Wanted, list[WireEndpoint]]] = []
+    for index, one in enumerate(wanted):
+        policy, revision, _ = one
+        if revision is not None and policy.service_id is not None and (mine := wire_endpoints(revision)):
+            asked.append((index, one, mine))
+    for part in _in_parts(asked):
+        others = _may_clash([(policy, environment, mine) for _, (policy, _, environment), mine in part])
+        for index, (policy, _, environment), mine in part:
+            told[index] = _clash(policy, environment, mine, others)
+    return told
+
+
+def _in_parts(
+    asked: Iterable[tuple[int, Wanted, list[WireEndpoint]]],
+) -> Iterator[list[tuple[int, Wanted, list[WireEndpoint]]]]:
+    """As many as name so few endpoints that one query may ask for them."""
+    part: list[tuple[int, Wanted, list[WireEndpoint]]] = []
+    for one in asked:
+        if part and sum(len(mine) for *_, mine in part) + len(one[2]) > _MOST_NAMED:
+            yield part
+            part = []
+        part.append(one)
+    if part:
+        yield part
+
+
+def _may_clash(asked: Iterable[tuple[Policy, Environment, list[WireEndpoint]]]) -> list[Release]:
+    """What is live in these services and environments with contents that could name one of these endpoints."""
+    asked = list(asked)
+    alike = Q()
+    for policy, environment, mine in asked:
+        here = Q(policy__service=policy.service_id, environment=environment) & ~Q(policy=policy)
+        alike |= here & functools.reduce(operator.or_, map(_may_name, mine))
+    there = bundles.live_anywhere().filter(
+        policy__service__in={policy.service_id for policy, *_ in asked},
+        environment__in={environment.pk for _, environment, _ in asked},
+    )
+    return list(there.filter(alike).order_by("policy_id"))
+
+
+def _clash(policy: Policy, environment: Environment, mine: list[WireEndpoint], others: Iterable[Release]) -> str:
     for other in others:
-        for theirs in wire_endpoints(other.revision) if other.revision else []:
+        here = (other.policy.service_id, other.environment_id) == (policy.service_id, environment.pk)
+        if not here or other.policy_id == policy.pk or other.revision is None:
+            continue
+        for theirs in wire_endpoints(other.revision):
             for endpoint in mine:
                 if match.clash(endpoint, theirs) or (endpoint.name and endpoint.name == theirs.name):
-                    raise Refusal(
-                        "endpoint_taken",
+                    return (
                         f"{endpoint.name or endpoint.route} is live in {other.policy} in {environment.slug}; "
-                        "roll that back or take the endpoint out of it first.",
+                        "roll that back or take the endpoint out of it first."
                     )
+    return ""
 
 
 def _may_name(endpoint: WireEndpoint) -> Q:

@@ -175,10 +175,14 @@ def candidates(service: Service, environment: Environment) -> list[Release]:
     return [*own, *(release for release in shared if waves.reaches(release, service.slug))]
 
 
+def live_anywhere(role: Role = Role.ENFORCED) -> QuerySet[Release]:
+    """What is live, whichever service and environment it is in."""
+    live = Release.objects.filter(role=role, state=ReleaseState.LIVE, revision__isnull=False)
+    return live.select_related("revision", "policy", "restores")
+
+
 def _live(environment: Environment, role: Role) -> QuerySet[Release]:
-    return Release.objects.filter(
-        environment=environment, role=role, state=ReleaseState.LIVE, revision__isnull=False
-    ).select_related("revision", "policy", "restores")
+    return live_anywhere(role).filter(environment=environment)
 
 
 def policy_entries(service: Service, environment: Environment) -> list[dict[str, Any]]:

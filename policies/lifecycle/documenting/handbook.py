@@ -12,6 +12,7 @@ from typing import Any
 from policies.lifecycle import places
 from policies.lifecycle.editing import particulars
 from policies.lifecycle.releasing import going_back
+from policies.lifecycle.releasing.going_back import Fallback
 from policies.models import Endpoint, Environment, Policy, PolicyScope, Release, ReleaseState, Revision, Service
 from policies.publishing import bundles, versions
 from policies.publishing.plans import declared
@@ -125,12 +126,15 @@ def _place(service: Service, environment: Environment, by: str) -> Place:
     live = bundles.holding(service, environment)
     tried = bundles.candidates(service, environment)
     entries = {entry["reference"]: entry for entry in bundles.entries_of(live, tried)}
+    live = _with_owners(live)
     known = {release.policy.reference: release for release in live}
+    leads = going_back.fallbacks(release for release in live if release.state == ReleaseState.LIVE)
     default = any(release.policy.scope != PolicyScope.ENDPOINT for release in live)
     rest = _endpoints(declared(service)) if default else ()
     # Where the service has a default, that of every service has no entry of its own.
     chapters = tuple(
-        _chapter(release, entries.get(release.policy.reference), known, rest, by) for release in _in_order(live)
+        _chapter(release, entries.get(release.policy.reference), known, rest, by=by, leads=leads.get(release.pk))
+        for release in _in_order(live)
     )
     return Place(
         environment=environment,
@@ -146,6 +150,12 @@ def _place(service: Service, environment: Environment, by: str) -> Place:
     )
 
 
+def _with_owners(live: Iterable[Release]) -> list[Release]:
+    """The same releases with all that a chapter tells of them, in one query."""
+    shown = Release.objects.select_related(*places.SHOWN, "revision__owner")
+    return list(shown.filter(pk__in=[release.pk for release in live]))
+
+
 def _in_order(live: Iterable[Release]) -> list[Release]:
     """Defaults first, the furthest before the closest, as a reader needs them."""
     order = [PolicyScope.ORGANISATION, PolicyScope.SERVICE, PolicyScope.ENDPOINT]
@@ -153,12 +163,17 @@ def _in_order(live: Iterable[Release]) -> list[Release]:
 
 
 def _chapter(
-    release: Release, entry: dict[str, Any] | None, known: dict[str, Release], rest: tuple[str, ...], by: str
+    release: Release,
+    entry: dict[str, Any] | None,
+    known: dict[str, Release],
+    rest: tuple[str, ...],
+    *,
+    by: str,
+    leads: Fallback | None,
 ) -> Chapter:
     revision = _revision(release)
     whole = entry or bundles.entries_of([release])[0]
     own = {(rule["kind"], rule["name"]): rule for rule in revision.document()["rules"]}
-    live = release.state == ReleaseState.LIVE
     return Chapter(
         release=release,
         revision=revision,
@@ -172,8 +187,8 @@ def _chapter(
             for origin in _elsewhere(kind, name, release, known)
         ),
         candidate=(whole["candidate"] or {}).get("revision"),
-        command=places.rollback_command(release, by) if live else "",
-        leads_to=going_back.fallback(release).words if live else "a newer release has not reached this service yet",
+        command=places.rollback_command(release, by) if leads else "",
+        leads_to=leads.words if leads else "a newer release has not reached this service yet",
     )
 
 

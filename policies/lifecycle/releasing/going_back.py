@@ -1,11 +1,13 @@
 """Going back: rolling back one release or a whole bundle, and releases whose time is over. Only backwards."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet
+from django.db.models import Case, Exists, Max, OuterRef, QuerySet, Subquery, When
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from policies.lifecycle import locks, places
@@ -13,10 +15,11 @@ from policies.lifecycle.actor import Actor
 from policies.lifecycle.mail import notices
 from policies.lifecycle.places import document
 from policies.lifecycle.refusals import Refusal
-from policies.lifecycle.releasing import gates, holds
+from policies.lifecycle.releasing import gates, holds, steps
 from policies.lifecycle.releasing.releases import void_others
+from policies.lifecycle.releasing.terms import steps_of
 from policies.lifecycle.texts import read_reason
-from policies.models import NEVER_LIVE, Environment, Policy, Release, ReleaseState, Role, Service
+from policies.models import NEVER_LIVE, Environment, Policy, PolicyScope, Release, ReleaseState, Role, Service
 
 _MOST_TRIED = 20
 
@@ -91,8 +94,9 @@ def roll_back_bundle(
 ) -> BundleRollback:
     """Make live what was live of all policies of a service at an earlier bundle version, in one transaction.
 
-    What was rolled back since, or is not older than what is live, stays as it is and is told: rollback only goes
-    backwards. Raises `Refusal` (`nothing_to_do`, `empty`: nothing was live at that version), `Invalid`.
+    One that went on to a further step goes back to the step of then, and is halted there. What was rolled back since,
+    or is not older than what is live, stays as it is and is told: rollback only goes backwards. Raises `Refusal`
+    (`nothing_to_do`, `empty`: nothing was live at that version), `Invalid`.
     """
     by.require("change_release", service=service, environment=environment)
     reason = read_reason(reason)
@@ -108,16 +112,24 @@ def roll_back_bundle(
             done_before, again, pairs, left = len(made), pairs, [], []
             for live, then in again:
                 try:
-                    target = _earlier(live, then, now) if then is not None else None
                     with transaction.atomic():
-                        made.append(_go_back(live, target, ReleaseState.ROLLED_BACK, by=by, reason=reason, now=now))
+                        made.append(_as_then(live, then, by=by, reason=reason, now=now))
                 except Refusal as refusal:
                     pairs.append((places.reread(live), then))
                     left.append((live.policy, refusal.detail))
+        left += untouched(service, environment, version)
         if not made:
-            why = f": {left[0][1]}" if left else "."
-            raise Refusal("nothing_to_do", f"Nothing of {service.slug} can go back to version {version}{why}")
+            why = left[0][1] if left else "all of it is as it was then."
+            raise Refusal("nothing_to_do", f"Nothing of {service.slug} can go back to version {version}: {why}")
     return BundleRollback(tuple(made), tuple(left))
+
+
+def _as_then(live: Release, then: Release | None, *, by: Actor, reason: str, now: datetime) -> Release:
+    if then is not None and then.pk == live.pk:
+        holds.put(live, by=by, now=now)
+        return steps.take_back(live, then.step, by=by, reason=reason, now=now)
+    target = _earlier(live, then, now) if then is not None else None
+    return _go_back(live, target, ReleaseState.ROLLED_BACK, by=by, reason=reason, now=now)
 
 
 def _refuse_emptiness(service: Service, environment: Environment, version: int) -> None:
@@ -133,13 +145,21 @@ def _refuse_emptiness(service: Service, environment: Environment, version: int) 
 
 def fallback(live: Release, now: datetime | None = None) -> Fallback:
     """Where rolling back this live release would lead."""
-    if live.state != ReleaseState.LIVE or live.revision is None:
-        return Fallback(False, why_not="it is not live")
-    target = _newest_earlier(live, now or timezone.now())
-    if target is None or target.revision is None:
-        return Fallback(True, role=live.role)
-    why_not = places.why_not_today(live.policy, target)
-    return Fallback(not why_not, target, why_not)
+    return fallbacks([live], now)[live.pk]
+
+
+def fallbacks(lives: Iterable[Release], now: datetime | None = None) -> dict[int, Fallback]:
+    """The same of many releases, by their numbers: a few queries for a whole page."""
+    there = {live.pk: live for live in lives}
+    asked = {pk: live for pk, live in there.items() if live.state == ReleaseState.LIVE and live.revision is not None}
+    found = {pk: Fallback(False, why_not="it is not live") for pk in there}
+    found |= {pk: Fallback(True, role=live.role) for pk, live in asked.items()}
+    targets = _newest_earlier_of(asked, now or timezone.now()) if asked else {}
+    leading = [(pk, target) for pk, target in targets.items() if target.revision is not None]
+    whys = places.whys_not_today([(asked[pk].policy, target) for pk, target in leading])
+    for (pk, target), why_not in zip(leading, whys, strict=True):
+        found[pk] = Fallback(not why_not, target, why_not)
+    return found
 
 
 def earlier_releases(live: Release, now: datetime) -> QuerySet[Release]:
@@ -148,9 +168,35 @@ def earlier_releases(live: Release, now: datetime) -> QuerySet[Release]:
     Nor one that says what was rolled back after it: the same revision in the same mode, whichever release it was.
     """
     place = Release.objects.filter(policy=live.policy, environment=live.environment, role=live.role)
+    since = 0
     if live.role == Role.CANDIDATE:  # one from before what is enforced now was judged, or is what is enforced
         enforced = places.live_release(live.policy, live.environment)
-        place = place.filter(bundle_version__gt=enforced.bundle_version if enforced else 0)
+        since = enforced.bundle_version if enforced else 0
+    return _earlier_in(place, since, live.restored.bundle_version, now)
+
+
+def _newest_earlier_of(lives: Iterable[int], now: datetime) -> dict[int, Release]:
+    """The newest of the `earlier_releases` of each, where there is one."""
+    enforced = Release.objects.filter(
+        policy=OuterRef("policy"), environment=OuterRef("environment"), role=Role.ENFORCED, state=ReleaseState.LIVE
+    )
+    since = Case(
+        When(role=Role.CANDIDATE, then=Coalesce(Subquery(enforced.values("bundle_version")[:1]), 0)), default=0
+    )
+    place = Release.objects.filter(
+        policy=OuterRef("policy"), environment=OuterRef("environment"), role=OuterRef("role")
+    )
+    earlier = _earlier_in(place, OuterRef("since"), OuterRef("until"), now)
+    asked = Release.objects.filter(pk__in=list(lives)).annotate(
+        since=since, until=Coalesce("restores__bundle_version", "bundle_version")
+    )
+    leads = dict(asked.annotate(target=Subquery(earlier.values("pk")[:1])).values_list("pk", "target"))
+    targets = Release.objects.select_related(*places.SHOWN).in_bulk({pk for pk in leads.values() if pk is not None})
+    return {pk: targets[target] for pk, target in leads.items() if target is not None}
+
+
+def _earlier_in(place: QuerySet[Release], since: Any, until: Any, now: datetime) -> QuerySet[Release]:
+    """Those of a place with a version between these two, each of which may be the column of a query around it."""
     undone = place.filter(
         state=ReleaseState.ROLLED_BACK,
         revision=OuterRef("revision"),
@@ -158,7 +204,7 @@ def earlier_releases(live: Release, now: datetime) -> QuerySet[Release]:
         bundle_version__gt=OuterRef("bundle_version"),
     )
     return (
-        place.filter(bundle_version__lt=live.restored.bundle_version)
+        place.filter(bundle_version__gt=since, bundle_version__lt=until)
         .exclude(state__in=(*NEVER_LIVE, ReleaseState.ROLLED_BACK, ReleaseState.EXPIRED))
         .exclude(expires_at__lte=now)
         .exclude(Exists(undone))
@@ -258,16 +304,47 @@ def _earlier(live: Release, to: Release, now: datetime) -> Release:
 
 
 def differences(service: Service, environment: Environment, version: int) -> Iterator[tuple[Release, Release | None]]:
-    """What is live now and what was at that version, for every policy where these are not the same."""
-    ever = Release.objects.filter(
-        Q(policy__service=service), environment=environment, role=Role.ENFORCED, bundle_version__gt=0
-    ).select_related(*places.SHOWN)
-    of_each = ever.filter(bundle_version__lte=version).order_by().values("policy")
-    newest = of_each.annotate(newest=Max("bundle_version")).values("newest")
-    then = {release.policy_id: release for release in ever.filter(bundle_version__in=newest)}
-    for live in list(ever.filter(state=ReleaseState.LIVE).exclude(revision=None).order_by("policy_id")):
+    """What is live now and what was at that version, for every policy where these are not the same.
+
+    Both are one release where only its step is another: the second is as it was then, and not to be saved.
+    """
+    here = Release.objects.filter(policy__service=service, environment=environment, role=Role.ENFORCED)
+    then = _live_at(version, here)
+    lives = here.filter(state=ReleaseState.LIVE).exclude(revision=None).select_related(*places.SHOWN)
+    lives = list(lives.order_by("policy_id"))
+    held = steps.held_at(lives, version)
+    for live in lives:
         was = then.get(live.policy_id)
-        if was is not None and was.revision_id is None:
-            was = None
         if was is None or was.restored.pk != live.restored.pk:
             yield live, was
+        elif was.pk == live.pk and held.get(live.pk, live.step) < live.step:
+            was.step = held[live.pk]
+            was.rollout = steps_of(was)[was.step].rollout
+            yield live, was
+
+
+def untouched(service: Service, environment: Environment, version: int) -> Iterator[tuple[Policy, str]]:
+    """What else differs from a bundle's earlier version and does not come back with it, with the reason."""
+    here = Release.objects.filter(environment=environment, policy__service=service)
+    live = here.filter(state=ReleaseState.LIVE).select_related(*places.SHOWN).order_by("policy_id")
+    then = _live_at(version, here.filter(role=Role.ENFORCED))
+    for gone in live.filter(policy__in=then, role=Role.ENFORCED, revision=None):
+        yield gone.policy, f"it left the bundle with release {gone.pk}; only a new release brings it back."
+    for tried in live.filter(role=Role.CANDIDATE, bundle_version__gt=version).exclude(revision=None):
+        yield tried.policy, f"its candidate, release {tried.pk}, stays: it denies nobody, and is rolled back by itself."
+    above = Release.objects.filter(
+        environment=environment, policy__scope=PolicyScope.ORGANISATION, role=Role.ENFORCED
+    ).select_related(*places.SHOWN)
+    was = _live_at(version, above)
+    for default in above.filter(state=ReleaseState.LIVE):
+        before = was.get(default.policy_id)
+        if (before and before.restored.pk) != (default.restored.pk if default.revision else None):
+            yield default.policy, "it is the default of every service, and is rolled back by itself."
+
+
+def _live_at(version: int, among: QuerySet[Release]) -> dict[int, Release]:
+    """Which of these were live at a bundle version, by the policy's number; without policies that had left by then."""
+    ever = among.filter(bundle_version__gt=0, bundle_version__lte=version)
+    newest = ever.order_by().values("policy").annotate(newest=Max("bundle_version")).values("newest")
+    found = among.filter(bundle_version__in=newest).exclude(revision=None).select_related(*places.SHOWN)
+    return {release.policy_id: release for release in found}
