@@ -15,7 +15,7 @@ from django.utils.text import capfirst
 from policies.admin import bundle_page, cells, environment_page, handbook
 from policies.admin.filters import InUseFilter, StateFilter
 from policies.admin.verbs import ReasonField, VerbAdmin, VerbForm, columns
-from policies.lifecycle import access, catalog
+from policies.lifecycle import access, catalog, locks
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.editing.content import METHODS
 from policies.models import (
@@ -308,6 +308,11 @@ class EndpointAdmin(VerbAdmin):
     def create(self, values: Mapping[str, Any], *, by: Actor, reason: str) -> Endpoint:
         typed = dict(values)
         return catalog.create_endpoint(typed.pop("service"), typed, by=by, reason=reason)
+
+    def held(self, row: Any) -> Any:
+        """Whoever changes an endpoint, or a policy that names it, holds its service. The verb tells if it is gone."""
+        locks.reread(row.service)
+        return Endpoint.objects.filter(pk=row.pk).first() or row
 
     def change(self, row: Any, values: Mapping[str, Any], *, by: Actor, reason: str) -> Endpoint:
         return catalog.change_endpoint(row, values, by=by, reason=reason)

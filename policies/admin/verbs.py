@@ -172,6 +172,10 @@ class VerbAdmin(WithinReach):
         told = ", ".join(f"{name.replace('_', ' ')} “{value}”" for name, value in self.document(row).items() if value)
         return f"Somebody changed it while you were editing; it now says: {told}."
 
+    def held(self, row: Any) -> Any:
+        """The row as it is now, locked until the commit: what a verb that changes it locks first."""
+        return self.model._default_manager.select_for_update(no_key=True).get(pk=row.pk)
+
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.verb = staticmethod(partial(self._act, request, obj))
@@ -185,7 +189,7 @@ class VerbAdmin(WithinReach):
         if obj is None:
             return self.create(form.values(), by=by, reason=reason)
         with transaction.atomic():
-            current = self.model._default_manager.select_for_update().get(pk=obj.pk)
+            current = self.held(obj)
             if form.cleaned_data.get("seen") != self.state_of(current):
                 form.look_again(current)
                 raise Stale(
