@@ -17,7 +17,6 @@ class BundleRollback(Room):
     tag = "releases"
     queryset = Service.objects.filter(archived_at=None)
     lookup_field = "slug"
-    detail = True
     bodies: ClassVar[dict[str, Any]] = {"rollback": BundleRollbackBody}
     answers: ClassVar[dict[str, Any]] = {"rollback": BundleRollbackRow}
     statuses: ClassVar[dict[str, int]] = {"rollback": 201}

@@ -76,7 +76,7 @@ urlpatterns = [
     ),
     re_path(
         r"^v1/services/(?P<slug>[a-z0-9][a-z0-9-]{0,62})/rollback/\Z",
-        BundleRollback.as_view({"post": "rollback"}),
+        BundleRollback.as_view({"post": "rollback"}, detail=True),
         name="service-rollback",
     ),
     path("v1/explain/", Explain.as_view({"post": "explain"}), name="explain"),

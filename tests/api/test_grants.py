@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from policies.lifecycle import keys
 from policies.models import AuditEvent, Grant
 from tests.api.client import Api
@@ -98,6 +100,36 @@ def test_nothing_tells_of_a_service_out_of_reach(catalogue: Catalogue, alice: Ap
         return [(answer.status_code, str(answer.json()["errors"]).replace(reference, "…")) for answer in answers]
 
     assert named(hidden.reference) == named("POL-9999")
+
+
+@pytest.mark.parametrize("role", ["viewer", "editor", "approver", "admin", None])
+def test_acting_on_what_is_out_of_reach_finds_nothing(catalogue: Catalogue, alice: Api, role: str | None) -> None:
+    """404 and not 403, whatever the person may do elsewhere: a refusal would say that it is there."""
+    hidden = make_policy(service="shop", name="shop-search", owner="team-shop")
+    released = {"policy": hidden.reference, "environment": "staging", "mode": "shadow", "reason": "x"}
+    release = alice.post("/releases/", released).json()["id"]
+    switch = alice.post("/switches/", {"effect": "block", "policy": hidden.reference, "reason": "x"}).json()["id"]
+    theirs = grant(person("dora"), "viewer", catalogue.shop)
+    bob = person("bob")
+    if role:
+        grant(bob, role, catalogue.reports)
+    script, anything = api(bob), {"If_Match": "*"}
+    answers = [
+        script.patch(f"/policies/{hidden.reference}/", {"reason": "x"}, **anything),
+        script.patch(f"/policies/{hidden.reference}/", {"reason": "x"}),
+        script.delete(f"/policies/{hidden.reference}/?reason=x", **anything),
+        script.post(f"/policies/{hidden.reference}/review/", {"note": "x"}),
+        script.patch("/services/shop/", {"name": "x"}, **anything),
+        script.delete("/services/shop/", **anything),
+        script.post("/services/shop/rollback/", {"environment": "staging", "version": 1, "reason": "x"}),
+        script.delete(f"/grants/{theirs.pk}/?reason=x", **anything),
+        script.post(f"/switches/{switch}/clear/", {"reason": "x"}),
+        *(
+            script.post(f"/releases/{release}/{verb}/", {"reason": "x"})
+            for verb in ("rollback", "approve", "reject", "activate", "cancel", "promote", "enforce", "note", "review")
+        ),
+    ]
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(404, "not_found")] * len(answers)
 
 
 def alice_free(rows: list[dict[str, object]]) -> list[dict[str, object]]:

@@ -27,7 +27,10 @@ WHY = {"reason": "because"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A verb: who may where, what it acts on, and how each door calls it (None: this door has no such act)."""
+    """A verb: who may where, what it acts on, and how each door calls it (None: this door has no such act).
+
+    `is_private`: what it acts on is shown to those alone who look after it; to others it is not there.
+    """
 
     verb: str
     roles: tuple[str, ...]
@@ -37,6 +40,7 @@ class Row:
     rest: ForRest | None = None
     admin: ForAdmin | None = None
     command: Callable[[Any, Place], tuple[str, ...]] | None = None
+    is_private: bool = False
 
 
 def post(path: str, body: Callable[[Any, Place], dict[str, Any]] | None = None) -> ForRest:

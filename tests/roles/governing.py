@@ -66,7 +66,7 @@ ACCESS = (
         ),
     ),
     Row(
-        verb="grants.withdraw", roles=ADMIN, where=THERE, on=stage.their_grant,
+        verb="grants.withdraw", roles=ADMIN, where=THERE, on=stage.their_grant, is_private=True,
         act=by_verb(grants.withdraw, reason="because"), rest=delete("/grants/{on.pk}/"),
         admin=form("policies_grant_delete", "pk"),
         command=lambda on, place: (

@@ -91,7 +91,8 @@ def deviations(places: list[Place], people: list[Person], has: Callable[[Row], A
                         said = knock(row, on, place, who)
                         acted = AuditHead.objects.get(pk=1).seq > before
                     wanted = expected(row, who, place)
-                    refused = acted or (said in ("refused", "unknown") and (said == "refused" or not who.sees(place)))
+                    knows = who.sees(place) and not row.is_private
+                    refused = acted or said == "refused" or (said == "unknown" and not knows)
                     if acted != wanted or not refused:
                         yield f"{row.verb} ({row.where}), {place.title}, {who.name}: {said}, acted {acted}"
 
