@@ -55,6 +55,7 @@ def show(request: HttpRequest, site: AdminSite, service: Service | None) -> Http
         "version": version,
         "history": _history(service, environment) if environment else [],
         "changes": _changes(service, environment, version) if environment and version else [],
+        "stays": list(going_back.untouched(service, environment, version)) if environment and version else [],
         "may": environment and actor(request).may("change_release", service=service, environment=environment),
         "refused": refused,
         "typed": request.POST.get("reason", ""),

@@ -53,3 +53,13 @@ def test_an_environment_that_is_misspelt_is_no_other_one(page, catalogue, admin)
         answer = admin.post(page.partition("?")[0], {**sent, "version": then, "reason": "since then all is denied"})
         assert answer.status_code == 404
     assert not Hold.objects.exists()
+
+
+def test_what_would_not_come_back_is_named_before(page, catalogue, admin):
+    policy = factories.Policy.objects.order_by("pk").first()
+    then = Release.objects.order_by("bundle_version")[1].bundle_version
+    factories.change(policy, rules=[factories.rate_limit(limit=30)])
+    tried = {"mode": "shadow", "role": "candidate", "by": factories.SYSTEM, "reason": "would 30 do?"}
+    candidate = releases.release(factories.Policy.objects.get(pk=policy.pk).head, catalogue.production, **tried).release
+    looked = admin.get(f"{page}&version={then}").content.decode()
+    assert f"Not brought back</h3><ul><li>{policy}: its candidate, release {candidate.pk}, stays" in looked

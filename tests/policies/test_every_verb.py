@@ -50,6 +50,7 @@ NO_VERBS = {
     "places.publish": "writes the event of a verb",
     "places.tell": "writes the event of a verb",
     "releasing.releases.settle": "a part of release, approve and activate, which tell of it",
+    "releasing.steps.take_back": "a part of roll_back_bundle; it tells of the step",
     "releasing.releases.void_others": "a part of verbs that put something live",
 }
 

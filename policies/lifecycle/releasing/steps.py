@@ -1,5 +1,7 @@
 """A staged rollout: one share after the other, each held for a time; halted, resumed and taken back by hand."""
 
+import json
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -11,7 +13,7 @@ from policies.lifecycle.refusals import Refusal
 from policies.lifecycle.releasing import gates, holds
 from policies.lifecycle.releasing.terms import steps_of
 from policies.lifecycle.texts import read_reason
-from policies.models import Release, ReleaseState
+from policies.models import AuditEvent, Release, ReleaseState
 
 
 def next_step_at(release: Release) -> datetime | None:
@@ -70,6 +72,22 @@ def halt(release: Release, *, by: Actor, reason: str, now: datetime | None = Non
 def resume(release: Release, *, by: Actor, reason: str, now: datetime | None = None) -> Release:
     """Go on, after this step was held for its whole time from now. Raises `Refusal` (`no_step`, `not_halted`)."""
     return _set_halted(release, False, by=by, reason=reason, now=now)
+
+
+def held_at(releases: Iterable[Release], version: int) -> dict[int, int]:
+    """Which step each of these held at a bundle version, by their numbers; those without steps are left out."""
+    staged = {release.label: release.pk for release in releases if release.steps}
+    moves = AuditEvent.objects.filter(verb="release.step", object__in=staged, seq__lte=version).order_by("seq")
+    held = dict.fromkeys(staged.values(), 0)
+    for label, event in moves.values_list("object", "event"):
+        held[staged[label]] = json.loads(event)["after"]["step"]
+    return held
+
+
+def take_back(release: Release, step: int, *, by: Actor, reason: str, now: datetime) -> Release:
+    """Back to a step as a part of a rollback, so in a freeze, too; halted there. The caller has locked the place."""
+    release.halted = True
+    return _take(release, step, by=by, reason=reason, now=now)
 
 
 def _set_halted(release: Release, halted: bool, *, by: Actor, reason: str, now: datetime | None) -> Release:
