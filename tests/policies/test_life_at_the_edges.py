@@ -85,6 +85,27 @@ def test_what_is_over_before_it_began_does_not_begin(catalogue: Catalogue, guard
     assert now_of(brief).state == "requested"
 
 
+def test_a_candidate_that_waited_does_not_go_live_beside_nothing(
+    guarded: Environment, alice: Actor, bob: Actor
+) -> None:
+    policy = make_policy(by=alice)
+    only = ask(policy, guarded, by=alice, break_glass="other")
+    tried = ask(policy, guarded, by=alice, mode="shadow", role="candidate")
+    going_back.roll_back(only, by=alice, reason="bad")
+    assert refused(lambda: approvals.approve(tried, by=bob)) == "changed"
+    assert refused(lambda: approvals.approve(tried, by=bob)) == "no_enforced"
+    assert now_of(tried).state == "requested" and live_number(policy, guarded, "candidate") is None
+
+
+def test_a_wave_that_waited_does_not_go_over_an_end(catalogue: Catalogue) -> None:
+    default = make_policy(name="floor", scope="organisation", service=None, endpoints=[])
+    ask(default, catalogue.production)
+    wave = ask(change(default, rules=[rate_limit(limit=20)]), catalogue.production, rollout=10, starts_at=NOW + HOUR)
+    ask(default, catalogue.production, expires_at=NOW + 5 * HOUR, on_change="reset")
+    assert due.activate(NOW + 2 * HOUR) == 0
+    assert now_of(wave).state == "requested" and "ends" in wave.gates.get(outcome="failed").detail
+
+
 def test_a_share_that_goes_on_growing_is_not_the_share_that_stays(catalogue: Catalogue) -> None:
     policy = make_policy()
     staged = ask(policy, catalogue.production, steps=STEPS)

@@ -18,7 +18,8 @@ def approve(release: Release, *, by: Actor, comment: str = "", now: datetime | N
     """One of the approvals that the environment asks for. The last one lets it go live, if no other gate is closed.
 
     Raises `Forbidden`, or `Refusal` (`own_change`: whoever asked for it or wrote it, `approved` already, `not_needed`,
-    `not_pending`, `frozen`, `base`, `archived`, `over`, `changed`: what it was compared with is something else now).
+    `not_pending`, `frozen`, `base`, `archived`, `over`, `no_enforced`, `expiring`, `changed`: what it was
+    compared with is something else now).
     """
     now = now or timezone.now()
     comment = read_note(comment)

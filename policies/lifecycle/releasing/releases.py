@@ -98,7 +98,8 @@ def release(
         same = _said_already(revision, environment, wanted, break_glass, checklist)
         if same is not None:
             return Released(same, created=False)
-        _refuse_here(policy, environment, wanted, break_glass)
+        _refuse_glass(environment, break_glass)
+        _refuse_here(policy, environment, wanted)
         acknowledged = gates.check_base(revision, environment, acknowledge, by.name)
         if wanted.role == Role.ENFORCED:
             places.refuse_taken_endpoints(policy, revision, environment)
@@ -128,7 +129,8 @@ def activate(release: Release, *, by: Actor, reason: str = "", now: datetime | N
     """Let a request go live once its gates are passed. One that is live is given back as it is.
 
     What it was compared with may have changed meanwhile: then its approvals are void, and it is `requested` again.
-    Raises `Refusal` (`not_pending`, `approval`, `checklist`, `scheduled`, `frozen`, `held`, `base`, `endpoint_taken`).
+    Raises `Refusal` (`not_pending`, `approval`, `checklist`, `scheduled`, `frozen`, `held`, `base`, `endpoint_taken`,
+    `no_enforced`, `expiring`).
     """
     by.require("add_release", service=release.policy.service, environment=release.environment)
     now = now or timezone.now()
@@ -210,11 +212,7 @@ def _read(break_glass: str, reason: object, **asked: Any) -> tuple[Terms, str]:
 
 
 def _said_already(
-    revision: Revision,
-    environment: Environment,
-    wanted: Terms,
-    break_glass: str,
-    checklist: ChecklistTemplate | None,
+    revision: Revision, environment: Environment, wanted: Terms, break_glass: str, checklist: ChecklistTemplate | None
 ) -> Release | None:
     """What is live, or asked for, on the same terms; never where counters are to start anew."""
     policy = revision.policy
@@ -240,10 +238,9 @@ def _insert(revision: Revision, environment: Environment, wanted: Terms, **about
     )
 
 
-def _refuse_here(policy: Policy, environment: Environment, wanted: Terms, break_glass: str) -> None:
-    """Terms that make no sense in this place as it is now."""
+def _refuse_here(policy: Policy, environment: Environment, wanted: Terms) -> None:
+    """Terms that make no sense in this place as it is now: asked for, or at last to go live."""
     _refuse_alone(policy, environment, wanted)
-    _refuse_glass(environment, break_glass)
     _refuse_wave_over_an_end(policy, environment, wanted)
 
 
@@ -302,6 +299,7 @@ def _go_live(release: Release, *, by: Actor, reason: str, now: datetime) -> Rele
     gates.refuse_frozen(environment)
     gates.refuse_past(release, now)
     gates.recheck_base(release)
+    _refuse_here(policy, environment, Terms.of(release))
     _pass_hold(release, by=by, reason=reason, now=now)
     if release.role == Role.ENFORCED:
         places.refuse_taken_endpoints(policy, revision, environment)
