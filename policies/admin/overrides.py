@@ -16,7 +16,9 @@ from policies.admin import cells
 from policies.admin.filters import StateFilter
 from policies.admin.override_form import PARTS, ROWS, OverrideForm
 from policies.admin.override_words import OPEN, OVER, pill, sentence, state_of
-from policies.admin.policy_page import is_live, page_url, read_pk
+from policies.admin.policy_choice import PolicyChoice
+from policies.admin.policy_overrides import idle
+from policies.admin.policy_page import page_url, read_pk
 from policies.admin.verbs import VerbAdmin, act_page, columns
 from policies.lifecycle import access, reach
 from policies.lifecycle.actor import Actor
@@ -98,6 +100,7 @@ class OverrideAdmin(VerbAdmin):
             if user.has_perm("policies.add_override", access.Place(service=None)):
                 mine |= Q(service=None)
             in_use = Policy.objects.filter(mine, archived_at=None).select_related("service")
+            kwargs["form_class"] = PolicyChoice
         kwargs["queryset"] = in_use
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
@@ -129,11 +132,11 @@ class OverrideAdmin(VerbAdmin):
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         told = f"The override is set. {sentence(obj)}"
-        if is_live(obj.policy, obj.environment):
-            self.message_user(request, f"{told} Services follow with their next poll.")
+        asleep = idle(obj, override_rules.in_force(obj.policy, obj.environment))
+        if asleep:
+            self.message_user(request, f"{told} It does nothing yet: {asleep}.", messages.WARNING)
         else:
-            asleep = f"It does nothing yet: {obj.policy.reference} is not live in {obj.environment.slug}."
-            self.message_user(request, f"{told} {asleep}", messages.WARNING)
+            self.message_user(request, f"{told} Services follow with their next poll.")
         return HttpResponseRedirect(f"{page_url(obj.policy)}#overrides")
 
     def get_urls(self) -> list[URLPattern]:

@@ -1,6 +1,7 @@
 """Overrides in the admin: made in a form without script, seen on the policy's page, ended there or on their own."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from policies.lifecycle.releasing import releases
 from policies.models import AuditEvent, Environment, Override
 from policies.publishing import bundles
 from tests.admin.browsing import fill
-from tests.policies.factories import SYSTEM, grant, make_policy, person, rate_limit
+from tests.policies.factories import SYSTEM, change, grant, make_policy, person, rate_limit
 
 ADD = "/admin/policies/override/add/"
 
@@ -92,6 +93,37 @@ def test_what_is_not_live_is_said(admin, catalogue, policy):
         ADD, fill(form, "part_1", value_1="42", effect="reset", reason="why"), follow=True
     ).content.decode()
     assert "It does nothing yet" in told and "is not live in staging" in told
+
+
+def shown(admin, policy):
+    """What the policy's page says of overrides that do nothing."""
+    page = admin.get(reverse("admin:policies_policy_page", args=[policy.pk])).content.decode()
+    return re.findall(r'<span class="pill warn">does nothing</span> ([^<]*)</p>', page)
+
+
+@pytest.mark.portable
+def test_one_whose_rule_has_gone_is_seen_to_do_nothing(admin, catalogue, policy):
+    put(policy, catalogue.production, rule="per-user")
+    put(policy, catalogue.production, "limit", rule="per-user", limit=5)
+    put(policy, catalogue.production, "reset", until=None)
+    put(policy, catalogue.production, "block")
+    assert shown(admin, policy) == []
+    renamed = change(policy, rules=[rate_limit(name="per-person")])
+    assert shown(admin, policy) == []  # what is live still has it
+    releases.release(renamed.head, catalogue.production, mode="enforce", by=SYSTEM, reason="go")
+    gone = "no rule “per-user” counts calls there"
+    assert shown(admin, policy) == [gone, gone]
+    other = change(renamed, rules=[rate_limit(key=["tenant"])])
+    releases.release(other.head, catalogue.production, mode="enforce", by=SYSTEM, reason="go")
+    alone = "no rule there counts this caller alone"
+    assert sorted(shown(admin, policy)) == [alone, alone]
+
+
+def test_one_that_only_a_candidate_heeds_does_something(admin, catalogue, policy):
+    tried = change(policy, rules=[rate_limit(name="per-person")])
+    releases.release(tried.head, catalogue.production, mode="shadow", role="candidate", by=SYSTEM, reason="try")
+    put(policy, catalogue.production, rule="per-person")
+    assert shown(admin, policy) == []
 
 
 def test_it_is_ended_on_the_policys_page_and_on_its_own(admin, catalogue, policy):

@@ -62,6 +62,27 @@ def known_of(policy: Policy, environment: Environment) -> list[Rule]:
     return [*_parsed(_in_force(policy, environment)), *newest_rules(policy)]
 
 
+def in_force(policy: Policy, environment: Environment) -> list[Rule] | None:
+    """The rules that are decided by there, those of a candidate among them; None where the policy is not live."""
+    live = Release.objects.filter(
+        policy=policy, environment=environment, state=ReleaseState.LIVE, revision__isnull=False
+    )
+    return _parsed(_in_force(policy, environment)) if live.exists() else None
+
+
+def idle(wanted: Override, there: Sequence[Rule]) -> str:
+    """Why an open override does nothing where these rules are in force, "" where it does something: a rule may have
+    gone, or may count by something else, since it was set."""
+    if wanted.effect is Effect.BLOCK:
+        return ""
+    found = [rule for rule in there if isinstance(rule, Keyed) and wanted.rule in (None, rule.name)]
+    if not found:
+        return f"no rule {quoted(wanted.rule)} counts calls there" if wanted.rule else "no rule counts calls there"
+    if wanted.effect is not Effect.EXEMPT and not any(wanted.reaches(rule) for rule in found):
+        return "no rule there counts this caller alone"
+    return ""
+
+
 def newest_rules(policy: Policy) -> list[Rule]:
     """Those of its newest revision."""
     return _parsed(newest(policy).document()["rules"])
@@ -75,7 +96,8 @@ def _in_force(policy: Policy, environment: Environment) -> list[Mapping[str, Any
     """The effective rules where the policy has an entry of its own; else those of what is live of it."""
     if policy.service is not None:
         entries = bundles.policy_entries(policy.service, environment)
-        return [rule for entry in entries if entry["reference"] == policy.reference for rule in entry["rules"]]
+        own = [entry for entry in entries if entry["reference"] == policy.reference]
+        return [rule for entry in own for part in (entry, entry["candidate"] or {}) for rule in part.get("rules", [])]
     live = Release.objects.filter(
         policy=policy, environment=environment, state=ReleaseState.LIVE, revision__isnull=False
     ).select_related("revision")
