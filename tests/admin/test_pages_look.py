@@ -39,6 +39,10 @@ MORE = (
     "/admin/policies/policy/3/explain/?environment=production&method=POST&path=/orders/7/checkout%3Fformat=pdf&cost=2",
     "/admin/policies/policy/3/explain/?environment=production&method=POST&path=/orders/7/checkout&headers=content-length:99999",
 )
+HIGHER = """() => {
+    const rail = document.querySelector(".rail .inner");
+    return rail ? rail.scrollHeight - rail.clientHeight : 0;
+}"""
 LEFT_ALONE = ("/admin/logout/", "/admin/jsi18n/")
 # In the dark colours alone differ, and on a narrow screen what has to be scrolled.
 ONLY_VIOLATIONS = {"resultTypes": ["violations"]}
@@ -100,6 +104,9 @@ class Inspection:
         wider = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if wider > 0:
             self.faults.append(f"{self.page.url}: {wider} pixels wider than the screen")
+        higher = self.page.evaluate(HIGHER)
+        if higher > 0 and self.look != "narrow":
+            self.faults.append(f"{self.page.url}: the navigation is {higher} pixels higher than the screen")
         if os.environ.get("SHOTS"):
             directory = Path(os.environ["SHOTS"])
             directory.mkdir(parents=True, exist_ok=True)

@@ -118,6 +118,8 @@ def test_one_goes_back_further_from_the_page_of_an_earlier_release(policy, alice
     first, second, third = live(policy, 20, "one"), live(policy, 30, "two"), live(policy, 40, "three")
     assert "Roll back to r3" in told(alice, third)
     assert "an earlier release</a>" in told(alice, third)
+    changed = told(alice, third).partition('aria-label="What rolling back changes"')[2].partition("</pre>")[0]
+    assert "<del>-     Limit: 40 calls</del><ins>+     Limit: 30 calls</ins>" in changed
     assert acts(alice, second) == set(), "a plain rollback leads there"
     assert acts(alice, first) == {"return"}
     assert "Roll back to this r2" in told(alice, first)
