@@ -55,7 +55,9 @@ class OverrideForm(VerbForm):
         if "policy" not in self.fields:
             return
         self.fields["rule"].help_text = "Its name, such as per-user; empty: every rule that counts."
-        self.fields["policy"].help_text = self.fields["environment"].help_text = ""
+        fields: dict[str, Any] = self.fields
+        fields["policy"].help_text = fields["environment"].help_text = ""
+        fields["policy"].offer()
 
     def values(self) -> dict[str, Any]:
         """What was typed, the rows of the key put together."""

@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from policies.admin import cells, door
 from policies.admin.filters import StateFilter
+from policies.admin.policy_choice import PolicyChoice
 from policies.admin.verbs import MomentField, ReasonField, VerbAdmin, VerbForm, act_page, columns
 from policies.lifecycle import access, switches
 from policies.lifecycle.actor import Actor
@@ -99,6 +100,7 @@ class SwitchForm(VerbForm):
         fields["policy"].empty_label = fields["service"].empty_label = "—"
         fields["environment"].empty_label = "every environment"
         fields["policy"].help_text = "Name a policy, or a service, or neither: then it is for everything."
+        fields["policy"].offer()
         fields["service"].help_text = ""
         fields["status"].help_text = f"400 to 599; empty: {switches.DEFAULT_STATUS}."
         fields["detail"].help_text = "What a blocked caller reads. Example: “Exports are paused until noon.”"
@@ -139,6 +141,11 @@ class SwitchAdmin(VerbAdmin):
         ("What a blocked caller gets", {"fields": (("status", "retry_after"), "detail")}),
         (None, {"fields": columns()}),
     )
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "policy":
+            kwargs["form_class"] = PolicyChoice
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Switch]:
         return super().get_queryset(request).select_related("policy__service", "service", "environment")
