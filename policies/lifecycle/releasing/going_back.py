@@ -65,7 +65,7 @@ def roll_back(
     now = now or timezone.now()
     with transaction.atomic():
         live = places.lock_release(live)
-        _refuse_unless_live(live)
+        refuse_unless_live(live)
         target = _earlier(live, to, now) if to is not None else _newest_earlier(live, now)
         return _go_back(live, target, ReleaseState.ROLLED_BACK, by=by, reason=reason, now=now)
 
@@ -79,7 +79,7 @@ def expire(release: Release, *, by: Actor, now: datetime | None = None) -> Relea
     now = now or timezone.now()
     with transaction.atomic():
         release = places.lock_release(release)
-        _refuse_unless_live(release)
+        refuse_unless_live(release)
         if release.expires_at is None or release.expires_at > now:
             raise Refusal("not_over", f"Release {release.pk} has no end that has come.")
         gates.refuse_frozen(release.environment)
@@ -213,9 +213,15 @@ def _earlier_in(place: QuerySet[Release], since: Any, until: Any, now: datetime)
     )
 
 
-def _refuse_unless_live(live: Release) -> None:
-    if live.state != ReleaseState.LIVE or live.revision is None:
+def refuse_unless_live(live: Release) -> None:
+    """Refuse (`not_live`) where there is nothing to roll back: it ended, or it says itself that nothing is live."""
+    if live.state != ReleaseState.LIVE:
         raise Refusal("not_live", f"Release {live.pk} is not live; nothing was rolled back.")
+    if live.revision is None:
+        what = f"{'no candidate' if live.role == Role.CANDIDATE else 'nothing'} of {live.policy.reference}"
+        raise Refusal(
+            "not_live", f"Since release {live.pk} {what} is live in {live.environment.slug}; nothing was rolled back."
+        )
 
 
 def _go_back(
@@ -310,8 +316,8 @@ def differences(service: Service, environment: Environment, version: int) -> Ite
     """
     here = Release.objects.filter(policy__service=service, environment=environment, role=Role.ENFORCED)
     then = _live_at(version, here)
-    lives = here.filter(state=ReleaseState.LIVE).exclude(revision=None).select_related(*places.SHOWN)
-    lives = list(lives.order_by("policy_id"))
+    now = here.filter(state=ReleaseState.LIVE).exclude(revision=None).select_related(*places.SHOWN)
+    lives = list(now.order_by("policy_id"))
     held = steps.held_at(lives, version)
     for live in lives:
         was = then.get(live.policy_id)

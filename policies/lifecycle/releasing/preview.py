@@ -9,7 +9,6 @@ from django.utils import timezone
 from policies.lifecycle import places
 from policies.lifecycle.editing import difference
 from policies.lifecycle.editing.difference import Line
-from policies.lifecycle.refusals import Refusal
 from policies.lifecycle.releasing import going_back
 from policies.models import Override, PolicyScope, Release, ReleaseState, Role
 
@@ -28,16 +27,16 @@ class Preview:
 def preview(live: Release, *, to: Release | None = None, now: datetime | None = None) -> Preview:
     """Where a rollback of this live release would lead, to `to` or to the one before. Raises `Refusal` (`not_live`)."""
     now = now or timezone.now()
-    if live.state != ReleaseState.LIVE or live.revision is None:
-        raise Refusal("not_live", f"Release {live.pk} is not live; there is nothing to roll back.")
+    going_back.refuse_unless_live(live)
     earlier = going_back.earlier_releases(live, now)
     target = earlier.first() if to is None else earlier.filter(pk=to.pk).exclude(revision=None).first()
     if to is not None and target is None:
         why_not = f"Release {to.pk} is not one to go back to."
         return Preview(False, why_not, None, (), ())
+    own = live.revision.document() if live.revision is not None else None
     content = target.revision.document() if target is not None and target.revision is not None else None
     why_not = places.why_not_today(live.policy, target) if target is not None else ""
-    lines = difference.changed_only(difference.between(live.revision.document(), content))
+    lines = difference.changed_only(difference.between(own, content))
     return Preview(
         possible=not why_not,
         why_not=why_not,
@@ -55,10 +54,29 @@ def _not_restored(live: Release, target: Release | None, now: datetime) -> list[
     if overrides:
         word = "override stays" if overrides == 1 else "overrides stay"
         told.append(f"Overrides: {overrides} open {word} as {'it is' if overrides == 1 else 'they are'}.")
+    told += _candidate_that_ends(live, target)
+    told += _steps_left_out(target)
     for default in _defaults_since(live, target):
         number = f"r{default.revision.number}" if default.revision else "nothing"
         told.append(f"Defaults: {default.policy} is at {number} since {default.released_at:%Y-%m-%d %H:%M} UTC.")
     return told
+
+
+def _candidate_that_ends(live: Release, target: Release | None) -> list[str]:
+    """What is tried beside a policy goes with it when it leaves the bundle."""
+    if live.role != Role.ENFORCED or (target is not None and target.revision is not None):
+        return []
+    tried = places.live_release(live.policy, live.environment, Role.CANDIDATE)
+    if tried is None or tried.revision is None:
+        return []
+    return [f"Candidate: r{tried.revision.number} ends, because nothing is left that it could stand beside."]
+
+
+def _steps_left_out(target: Release | None) -> list[str]:
+    """A rollback comes back with the share that was reached, and goes no further."""
+    if target is None or target.step + 1 >= len(target.steps):
+        return []
+    return [f"Steps: it stays {target.how}; the further ones are not taken."]
 
 
 def _defaults_since(live: Release, target: Release | None) -> list[Release]:
