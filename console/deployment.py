@@ -117,7 +117,8 @@ def secret_key(reader: Reader, var: Path, *, debug: bool) -> str:
         return given
     if debug:
         return kept_secret(var / "secret_key")
-    hint = "Set it to what this prints: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+    made = "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+    hint = f"On your own machine: export DEBUG=1, as make run does. In production set SECRET_KEY to what {made} prints."
     reader.problems.append(Problem(1, "SECRET_KEY is not set, and DEBUG is off.", hint))
     return secrets.token_urlsafe(50)  # nothing it signs outlives this process, which serves nobody
 

@@ -108,7 +108,9 @@ class HttpSource:
         if reply.status == 304 and tag is not None:
             return Unchanged(_count(reply.headers.get("bundle-instances")))
         return FetchFailed(
-            f"http_{reply.status}", _refusal(reply, self.place), _seconds(reply.headers.get("retry-after"))
+            f"http_{reply.status}",
+            _refusal(reply, self.place, "bundle:read"),
+            _seconds(reply.headers.get("retry-after")),
         )
 
     def report(self, batch: bytes) -> Delivered | Undelivered:
@@ -121,7 +123,7 @@ class HttpSource:
             return Delivered()
         # What the console finds wrong with the batch itself will be wrong again; a bad key or an outage gets mended.
         final = reply.status in (400, 409, 413, 415, 422)
-        return Undelivered(f"http_{reply.status}", _refusal(reply, self.place), final)
+        return Undelivered(f"http_{reply.status}", _refusal(reply, self.place, "telemetry:write"), final)
 
     def close(self) -> None:
         self._wire.close()
@@ -185,12 +187,14 @@ def _fetched(reply: Reply, place: str) -> Outcome:
     return Fetched(reply.body, tag, headers, _count(reply.headers.get("bundle-instances")))
 
 
-def _refusal(reply: Reply, place: str) -> str:
+def _refusal(reply: Reply, place: str, scope: str) -> str:
     where = reply.headers.get("location")
     if where is not None and 300 <= reply.status < 400:
         return f"{place} redirects to {where}; set POLICY_CONSOLE_URL to that"
     if reply.status == 401:
         return f"{place} does not accept the service key"
+    if reply.status == 403:
+        return f"{place} answered 403: POLICY_SERVICE_KEY must be a service's key with the scope {scope}"
     return f"{place} answered {reply.status}"
 
 

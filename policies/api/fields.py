@@ -43,7 +43,9 @@ class Choice(serializers.ChoiceField):
         for value in self.choices:
             if type(value) is type(data) and value == data:
                 return value
-        shown = ", ".join(str(value) for value in self.choices)
+        shown = ", ".join(str(value) for value in self.choices if value != "")
+        if "" in self.choices:
+            raise serializers.ValidationError(f"Must be empty or one of: {shown}.")
         raise serializers.ValidationError(
             f"Must be one of: {shown}." if len(self.choices) > 1 else f"Only {shown} is accepted here."
         )

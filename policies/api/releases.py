@@ -68,6 +68,7 @@ class Releases(Room):
     parameters = {"preview": [OpenApiParameter("to", int, description="An earlier release; default: the one before.")]}
     statuses = dict.fromkeys(("rollback", "promote", "enforce"), 201)
     also = dict.fromkeys(("create", "promote", "enforce"), 200)
+    refused = {"preview": {409}}
     titles = {
         "create": "Ask for a revision to go live",
         "rollback": "Roll back",
@@ -125,17 +126,7 @@ class Releases(Room):
         if asked is not None and not (asked.isascii() and asked.isdecimal() and len(asked) < 18):
             raise invalid({"to": ["Must be the number of a release."]})
         told = preview.preview(self.find(), to=None if asked is None else self._earlier(int(asked)))
-        target = told.target
-        return Response(
-            {
-                "possible": told.possible,
-                "why_not": told.why_not,
-                "release": target.pk if target else None,
-                "revision": target.revision.number if target and target.revision else None,
-                "changed": [{"sign": line.sign, "text": line.text} for line in told.changed],
-                "not_restored": list(told.not_restored),
-            }
-        )
+        return Response(rows.preview_told(told))
 
     @action(detail=True, methods=["post"])
     def approve(self, request: Request, id: str) -> Response:

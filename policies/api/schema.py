@@ -133,6 +133,7 @@ class ConsoleSchema(AutoSchema):
             statuses.add(404)
         if self._guarded():
             statuses |= {409, 412, 428}
+        statuses |= getattr(self.view, "refused", {}).get(self.operation, set())
         return {
             (status, CONTENT_TYPE): OpenApiResponse(ProblemDocument, description=_PROBLEMS[status])
             for status in sorted(statuses)

@@ -1,6 +1,6 @@
 """What the commands share: naming things, and saying plainly why something was refused."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -13,13 +13,14 @@ from policies.models import ChecklistTemplate, Environment, Policy, Service
 
 
 @contextmanager
-def refusals_told() -> Iterator[None]:
-    """Turn a refusal into the command's error: the sentence, then each fault at its field."""
+def refusals_told(more: Callable[[Refusal], str] = lambda refusal: "") -> Iterator[None]:
+    """Turn a refusal into the command's error: the sentence, each fault at its field, and what else is to be said."""
     try:
         yield
     except Refusal as refusal:
         faults = [f"  {path}: {message}" for path, messages in refusal.errors.items() for message in messages]
-        raise CommandError("\n".join([f"{refusal.code}: {refusal.detail}", *faults])) from refusal
+        lines = [f"{refusal.code}: {refusal.detail}", *faults, more(refusal)]
+        raise CommandError("\n".join(filter(None, lines))) from refusal
 
 
 def policy_named(reference: str) -> Policy:

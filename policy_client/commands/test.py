@@ -46,8 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         body = Path(arguments.bundle).read_bytes() if arguments.bundle else served(Options.from_env()).body
         bundle = parse_bundle(body)
-    except (PolicyError, OSError) as error:
+    except PolicyError as error:
         print(f"test: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except OSError as error:
+        print(f"test: {arguments.bundle} cannot be read: {error.strerror or error}", file=sys.stderr)  # noqa: T201
         return 2
     # A client never reads examples, so they are not in what it parses, which has the entries in the same order.
     written = [entry.get("examples") or [] for entry in load_json(body).get("policies", [])]

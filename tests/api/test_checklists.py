@@ -69,6 +69,12 @@ def test_a_fault_is_named_at_its_place(alice: Api, changes: dict[str, Any], path
     assert answer.status_code == 400 and path in answer.json()["errors"]
 
 
+def test_what_may_be_empty_is_told_so(alice: Api) -> None:
+    answer = alice.post("/checklists/", {**TEMPLATE, "items": [{"text": "Look.", "check": "magic"}]})
+    [fault] = answer.json()["errors"]["items.0.check"]
+    assert fault.startswith("Must be empty or one of: cache-headers, ")
+
+
 def test_a_change_of_some_items_names_what_is_missing(alice: Api) -> None:
     tag = alice.post("/checklists/", TEMPLATE).headers["ETag"]
     answer = alice.patch("/checklists/exports/", {"items": [{"stage": "after"}]}, If_Match=tag)

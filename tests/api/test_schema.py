@@ -65,6 +65,11 @@ def test_every_operation_says_what_it_does_and_how_it_fails(document: dict[str, 
             assert names["If-Match"]["required"] is True
 
 
+def test_a_preview_may_be_refused(document: dict[str, Any]) -> None:
+    """There is nothing to roll back of what is not live."""
+    assert "409" in document["paths"]["/api/v1/releases/{id}/preview/"]["get"]["responses"]
+
+
 def test_every_path_is_in_the_document(document: dict[str, Any]) -> None:
     told = {re.sub(r"\{\w+\}", "{}", path) for path in document["paths"]}
     routes = {

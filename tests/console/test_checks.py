@@ -58,6 +58,7 @@ def test_a_missing_secret_is_refused():
     result = check_deploy(ALLOWED_HOSTS="policy.example.com", REDIS_URL="redis://127.0.0.1:1/0")
     assert result.returncode == 1
     assert "console.E001" in result.stderr
+    assert "On your own machine: export DEBUG=1" in result.stderr
 
 
 def test_several_workers_without_redis_are_refused(monkeypatch):

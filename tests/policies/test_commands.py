@@ -34,6 +34,18 @@ def test_release_and_rollback_tell_what_they_did_and_the_way_back(catalogue: Cat
     assert AuditEvent.objects.filter(actor__startswith="command:", verb="release.rollback").count() == 2
 
 
+def test_a_release_that_takes_others_along_says_by_which_options_it_goes_on(catalogue: Catalogue) -> None:
+    policy = make_policy()
+    ask = ("release", policy.reference, "production", "--reason", "go")
+    run(*ask)
+    change(policy, rules=[rate_limit(limit=20)])
+    change(policy, rules=[rate_limit(limit=30)])
+    with pytest.raises(CommandError, match="--acknowledge 2$") as refused:
+        run(*ask)
+    assert str(refused.value).startswith("base: ")
+    assert "is live" in run(*ask, "--acknowledge", "2")
+
+
 def test_a_release_that_waits_says_what_for(catalogue: Catalogue) -> None:
     policy = make_policy()
     catalogue.production.approvals_required = 1

@@ -70,6 +70,13 @@ def test_a_refusal_is_a_failure_with_its_status(peer: Peer, source: HttpSource, 
     assert (outcome.code, outcome.retry_after) == (f"http_{status}", 30.0)
 
 
+def test_a_key_that_may_not_is_told_what_it_lacks(peer: Peer, source: HttpSource) -> None:
+    peer.answer = lambda asked: Reply(403)
+    fetched, reported = source.fetch(None), source.report(b"{}")
+    assert isinstance(fetched, FetchFailed) and "with the scope bundle:read" in fetched.message
+    assert isinstance(reported, Undelivered) and "with the scope telemetry:write" in reported.message
+
+
 def test_not_modified_without_a_question_is_a_failure(peer: Peer, source: HttpSource) -> None:
     peer.answer = lambda asked: Reply(304)
     assert isinstance(source.fetch(None), FetchFailed)

@@ -104,6 +104,7 @@ def test_without_a_bundle_there_is_nothing_to_test(
     assert main(["test"]) == 2
     assert "POLICY_CONSOLE_URL" in capsys.readouterr().err
     assert main(["test", "--bundle", str(tmp_path / "none.json")]) == 2
+    assert capsys.readouterr().err == f"test: {tmp_path / 'none.json'} cannot be read: No such file or directory\n"
     (tmp_path / "bad.json").write_text("{}")
     assert main(["test", "--bundle", str(tmp_path / "bad.json")]) == 2
     assert capsys.readouterr().out == ""

@@ -6,11 +6,23 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from policies.lifecycle import checklists, places
-from policies.lifecycle.actor import command_actor
+from policies.lifecycle.actor import Actor, command_actor
 from policies.lifecycle.editing.policies import newest
+from policies.lifecycle.refusals import Refusal
 from policies.lifecycle.releasing import gates, releases, terms
 from policies.management.doors import checklist_named, environment_named, moment, policy_named, refusals_told
-from policies.models import BreakGlass, Mode, OnChange, Policy, Release, ReleaseState, Revision, Role, Stage
+from policies.models import (
+    BreakGlass,
+    Environment,
+    Mode,
+    OnChange,
+    Policy,
+    Release,
+    ReleaseState,
+    Revision,
+    Role,
+    Stage,
+)
 
 
 class Command(BaseCommand):
@@ -56,10 +68,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with refusals_told():
             by = command_actor(options["by"])
-            policy = policy_named(options["policy"])
+            revision = _revision(policy_named(options["policy"]), options["revision"])
+            environment = environment_named(options["environment"])
+        with refusals_told(lambda refusal: _options_for(refusal, revision, environment, by)):
             done = releases.release(
-                _revision(policy, options["revision"]),
-                environment_named(options["environment"]),
+                revision,
+                environment,
                 mode=options["mode"],
                 rollout=options["rollout"],
                 role=options["role"],
@@ -87,6 +101,14 @@ def _revision(policy: Policy, number: int | None) -> Revision:
     if revision is None:
         raise CommandError(f"{policy.reference} has no revision {number}; its newest is {newest(policy).number}.")
     return revision
+
+
+def _options_for(refusal: Refusal, revision: Revision, environment: Environment, by: Actor) -> str:
+    """What to add to this command, where that is all it takes to go on."""
+    if refusal.code != "base":
+        return ""
+    needed = gates.carried(revision, environment, by.name)
+    return f"  here: {' '.join(f'--acknowledge {number}' for number in needed)}" if needed else ""
 
 
 def _told(release: Release, created: bool) -> str:
