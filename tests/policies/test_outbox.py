@@ -58,6 +58,15 @@ def test_an_address_that_the_server_refuses_does_not_keep_the_others_from_their_
 
 
 @pytest.mark.django_db
+def test_a_slow_server_takes_the_time_of_one_run_and_no_more() -> None:
+    write("a@example.com", "b@example.com", "c@example.com")
+    seconds = iter([0.0, 1.0, 19.0, 20.0])
+    assert outbox.send(NOW, clock=lambda: next(seconds)) == 2
+    assert list(Notice.objects.filter(sent_at=None).values_list("address", "attempts")) == [("c@example.com", 0)]
+    assert outbox.send(NOW) == 1
+
+
+@pytest.mark.django_db
 def test_without_a_server_one_attempt_is_spent_and_the_failure_is_told(server: Mailbox, settings: Any) -> None:
     settings.EMAIL_PORT = 1
     write("alice@example.com", "bob@example.com")

@@ -1,7 +1,9 @@
 """Messages that wait to be sent: written in the transaction of what they tell of, sent afterwards by a job."""
 
 import hashlib
-from collections.abc import Iterable
+import itertools
+import time
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from email.utils import parseaddr
 from smtplib import SMTPDataError, SMTPException, SMTPRecipientsRefused, SMTPSenderRefused
@@ -28,6 +30,9 @@ PAUSES = (
 MOST_ATTEMPTS = len(PAUSES) + 1
 NEWS_FOR = timedelta(days=3)  # what nobody could be told for longer than that is no news any more
 AT_ONCE = 50
+LONGEST_RUN = 20
+"""Seconds after which a run leaves the rest to the next one: schedules and ends do not wait for a slow mail server."""
+
 _REFUSED = (SMTPRecipientsRefused, SMTPSenderRefused, SMTPDataError)
 """The server answered and will not have this one; it may well take the next."""
 
@@ -65,8 +70,8 @@ def can_send() -> bool:
     return bool(settings.EMAIL_BACKEND != NOWHERE)
 
 
-def send(now: datetime | None = None) -> int:
-    """Send what is due, oldest first; returns how many went out.
+def send(now: datetime | None = None, *, clock: Callable[[], float] = time.monotonic) -> int:
+    """Send what is due, oldest first, for at most `LONGEST_RUN` seconds of `clock`; returns how many went out.
 
     Each is claimed before it is sent, so no two nodes send it, and nobody waits for a mail server with a row locked. A
     process that dies between the server's word and ours sends it again, under the same Message-ID. Raises what the
@@ -78,9 +83,10 @@ def send(now: datetime | None = None) -> int:
     due = list(Notice.objects.filter(waiting(now), next_at__lte=now).order_by("next_at", "pk")[:AT_ONCE])
     if not due:
         return 0
-    server = get_connection()
+    server, ends = get_connection(), clock() + LONGEST_RUN
+    in_time = itertools.takewhile(lambda _: clock() < ends, due)
     try:
-        return sum(_deliver(notice, server, now) for notice in due if _claim(notice, now))
+        return sum(_deliver(notice, server, now) for notice in in_time if _claim(notice, now))
     finally:
         server.close()
 
