@@ -10,6 +10,8 @@ from policies.models import Environment, Grant, GrantRole, Service
 
 SPARE = 3
 MOST = 1000
+MOST_OPTIONS = 2000
+"""Services that a page names in its rows; beyond it names them once, and their slugs are typed."""
 PARTS = ("role", "service", "environment")
 Row = dict[str, str]
 
@@ -31,11 +33,17 @@ class RolesInput(forms.Widget):
             "environment": [("", "all environments"), *_offered(Environment, rows, "environment")],
         }
         context = super().get_context(name, value, attrs)
-        context["widget"]["rows"] = [
+        widget = context["widget"]
+        widget["rows"] = [
             [_select(f"{name}-{number}-{part}", part, number, row.get(part, ""), places[part]) for part in PARTS]
             for number, row in enumerate(rows)
         ]
-        context["widget"]["last"] = len(rows)
+        widget["last"] = len(rows)
+        if len(rows) * len(places["service"]) > MOST_OPTIONS:
+            widget["services"] = places["service"][1:]
+            for row in widget["rows"]:
+                _, service, _ = row
+                service |= {"options": [], "list": f"{name}-services", "placeholder": places["service"][0][1]}
         return context
 
     def value_from_datadict(self, data: Mapping[str, Any], files: Any, name: str) -> list[Row] | None:
@@ -99,4 +107,4 @@ def _offered(model: Any, rows: list[Row], part: str) -> list[tuple[str, str]]:
 
 def _select(name: str, part: str, number: int, chosen: str, choices: list[tuple[str, str]]) -> dict[str, Any]:
     options = [{"value": value, "label": label, "selected": value == chosen} for value, label in choices]
-    return {"name": name, "label": f"{part} {number + 1}", "options": options}
+    return {"name": name, "label": f"{part} {number + 1}", "options": options, "value": chosen}
