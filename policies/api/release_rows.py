@@ -14,6 +14,7 @@ from policies.lifecycle import places
 from policies.lifecycle.places import document
 from policies.lifecycle.releasing import going_back, steps, waiting
 from policies.lifecycle.releasing.going_back import BundleRollback, Fallback
+from policies.lifecycle.releasing.preview import Preview
 from policies.models import PENDING, GateOutcome, OnChange, Release, ReleaseState, Verdict
 
 
@@ -125,7 +126,10 @@ class PreviewRow(serializers.Serializer[Any]):
     why_not = serializers.CharField(allow_blank=True)
     release = serializers.IntegerField(allow_null=True, help_text="null: the policy would leave the bundle.")
     revision = serializers.IntegerField(allow_null=True)
-    changed = LineRow(many=True)
+    mode = serializers.CharField(allow_null=True)
+    rollout = serializers.IntegerField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True, help_text="Its end comes back with it; null: none.")
+    changed = LineRow(many=True, help_text="In the content; the mode may change alone.")
     not_restored = serializers.ListField(child=serializers.CharField())
 
 
@@ -193,6 +197,21 @@ def _told(row: Release, by: str, now: datetime) -> dict[str, Any]:
         "ended_at": moment(row.ended_at),
         "bundle_version": row.bundle_version,
         "rollback_command": places.rollback_command(row, by) if live else None,
+    }
+
+
+def preview_told(told: Preview) -> dict[str, Any]:
+    target = told.target
+    return {
+        "possible": told.possible,
+        "why_not": told.why_not,
+        "release": target.pk if target else None,
+        "revision": target.revision.number if target and target.revision else None,
+        "mode": target.mode if target else None,
+        "rollout": target.rollout if target else None,
+        "expires_at": moment(target.expires_at) if target else None,
+        "changed": [{"sign": line.sign, "text": line.text} for line in told.changed],
+        "not_restored": list(told.not_restored),
     }
 
 

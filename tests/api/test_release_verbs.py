@@ -1,9 +1,11 @@
 """The way of a release over REST: asked for, approved, held, promoted, with every step in its answer."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from policies.lifecycle import keys
 from policies.lifecycle.releasing import releases
@@ -98,6 +100,19 @@ def test_a_preview_says_what_comes_back_and_what_does_not(policy: Policy, alice:
     assert (alice.get(path).json()["revision"], alice.get(f"{path}?to={live['replaces']}").json()["revision"]) == (2, 1)
     assert alice.get(f"{path}?to={newest['id']}").json()["possible"] is False
     assert {alice.get(f"{path}?to={wrong}").status_code for wrong in ("x", "", "-1", "²", "999")} == {400}
+
+
+def test_a_preview_says_how_it_would_be_live_and_until_when(policy: Policy, alice: Api) -> None:
+    """Of one revision in two modes nothing else would tell them apart."""
+    until = (timezone.now() + timedelta(days=9)).replace(microsecond=0)
+    tenth = {"rollout": 10, "expires_at": until.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    earlier = alice.post("/releases/", wanted(policy, **tenth)).json()
+    live = alice.post("/releases/", wanted(policy, mode="shadow")).json()
+    told = alice.get(f"/releases/{live['id']}/preview/").json()
+    assert (told["release"], told["revision"], told["changed"]) == (earlier["id"], 1, [])
+    assert {key: told[key] for key in ("mode", "rollout", "expires_at")} == {"mode": "enforce", **tenth}
+    gone = alice.get(f"/releases/{earlier['id']}/preview/")
+    assert (gone.status_code, gone.json()["code"]) == (409, "not_live")
 
 
 def test_a_rollback_sets_a_hold_that_is_lifted_with_a_reason(policy: Policy, alice: Api) -> None:
