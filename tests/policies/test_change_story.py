@@ -69,3 +69,29 @@ def test_a_note_names_the_command_that_does_it_again(catalogue: Catalogue) -> No
     drafted = final_notes.draft(put_live(policy, catalogue, role="candidate", mode="shadow"))
     assert "--revision 2 --role candidate" in drafted and "+ Limit: 5 calls" in drafted
     assert "--mode enforce --on-change reset" in final_notes.draft(put_live(policy, catalogue, on_change="reset"))
+
+
+def test_a_draft_tells_what_was_counted_however_much_was_written(catalogue: Catalogue) -> None:
+    policy = make_policy()
+    put_live(policy, catalogue)
+    much = "They wait for their exports.\n" * 68
+    expected = {**policies.newest(policy).document()["expected_result"], "text": much}
+    fields = ("route", "expected_input", "slow_part", "noticed_at")
+    change(policy, baseline=dict.fromkeys(fields, much), rollback_note=much, expected_result=expected)
+    newest = policies.newest(Policy.objects.get(pk=policy.pk))
+    live = releases.release(newest, catalogue.production, mode="enforce", by=SYSTEM, reason=much).release
+    drafted = final_notes.draft(live)
+    assert len(drafted) <= final_notes.LONGEST
+    told = [line.partition(":")[0] for line in drafted.splitlines()]
+    assert told[1:4] == ["Reason", "Command", "Changed"] and told[-3:] == ["Expected", "Before", "After"]
+    assert told[-4].startswith("… and ") and told[-4].endswith(" more lines")
+    assert final_notes.confirm(live, drafted, by=SYSTEM).final_note == drafted
+
+
+def test_a_draft_takes_no_line_of_a_text_for_a_field(catalogue: Catalogue) -> None:
+    policy = make_policy()
+    put_live(policy, catalogue)
+    change(policy, rollback_note="manage.py rollback\nLimit: 9,999 calls", rules=[rate_limit(limit=5)])
+    drafted = final_notes.draft(put_live(policy, catalogue)).splitlines()
+    assert "+ Limit: 5 calls" in drafted
+    assert [line for line in drafted if "9,999" in line] == ["+     Limit: 9,999 calls"]

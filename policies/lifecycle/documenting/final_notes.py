@@ -21,6 +21,9 @@ from policies.publishing.moments import written
 LONGEST = 4000
 _LONGEST_WATCH = timedelta(days=7)
 _MOST_LINES = 30
+_LONGEST_TEXT = 800
+_LONGEST_LINE = 200
+_MORE = "… and {} more lines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,13 @@ def missing() -> QuerySet[Release]:
 
 
 def draft(release: Release, now: datetime | None = None) -> str:
-    """What the facts say: the reason, what changed, the command, and the metric before and after as far as known."""
-    return "\n".join(_lines(release, now or timezone.now()))[:LONGEST]
+    """What the facts say: the reason, what changed, the command, and the metric before and after as far as known.
+
+    It fits into a note: where people wrote much, that is cut short, and never what was counted.
+    """
+    first, last = list(_asked(release)), list(_seen(release, now or timezone.now()))
+    room = LONGEST - sum(len(line) + 1 for line in (*first, *last))
+    return "\n".join([*first, *_fitting(list(_changed(release)), room), *last])[:LONGEST]
 
 
 def confirm(release: Release, text: str, *, by: Actor, now: datetime | None = None) -> Release:
@@ -85,22 +93,42 @@ def _read(text: object) -> str:
     return text.strip()
 
 
-def _lines(release: Release, now: datetime) -> Iterator[str]:
+def _asked(release: Release) -> Iterator[str]:
     yield f"{release.policy} {_headline(release)}."
-    yield f"Reason: {release.reason}"
+    yield f"Reason: {_short(release.reason, _LONGEST_TEXT)}"
     yield f"Command: {_command(release)}"
     if source := _came_from(release):
         yield source
     yield "Changed:"
-    yield from _changed(release)
+
+
+def _seen(release: Release, now: datetime) -> Iterator[str]:
     if release.revision is not None:
         expected = release.revision.document()["expected_result"]
-        yield f"Expected: {expected['metric']} {expected['direction']} {expected['threshold']}. {expected['text']}"
+        text = _short(expected["text"], _LONGEST_TEXT)
+        yield f"Expected: {expected['metric']} {expected['direction']} {expected['threshold']}. {text}"
     before, after = before_and_after(release, now)
     yield f"Before: {before.words}."
     yield f"After: {after.words}."
     if release.ended_at is not None:
         yield f"It ended: {release.get_state_display()} {release.ended_at:%Y-%m-%d %H:%M} UTC."
+
+
+def _short(text: str, most: int) -> str:
+    """A text on one line, at most so long."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _fitting(lines: list[str], room: int) -> Iterator[str]:
+    """As many of the lines as there is room for, and how many more there are."""
+    room -= len(_MORE.format(len(lines))) + 1
+    for number, line in enumerate(lines):
+        room -= len(line) + 1
+        if number == _MOST_LINES or room < 0:
+            yield _MORE.format(len(lines) - number)
+            return
+        yield line
 
 
 def _headline(release: Release) -> str:
@@ -173,10 +201,10 @@ def _changed(release: Release) -> Iterator[str]:
     lines = difference.changed_only(difference.between(was.document(), release.revision.document()), around=0)
     if not lines:
         yield "- the same content"
-    for line in lines[:_MOST_LINES]:
-        yield f"{line.sign} {line.text.strip()}"
-    if len(lines) > _MOST_LINES:
-        yield f"… and {len(lines) - _MOST_LINES} more lines"
+    for line in lines:
+        # What stays further in is of a text of several lines, and no field of its own.
+        text = line.text.removeprefix("    ").rstrip()
+        yield f"{line.sign} {text}" if len(text) <= _LONGEST_LINE else f"{line.sign} {text[:_LONGEST_LINE]}…"
 
 
 def before_and_after(release: Release, now: datetime) -> tuple[Traffic, Traffic]:
