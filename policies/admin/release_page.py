@@ -249,23 +249,27 @@ def offered(release: Release, hold: Hold | None, by: Actor, now: datetime) -> It
     may_approve = by.user is not None and _may(by, "approve_release", release)
     if release.state in PENDING:
         yield from _for_a_request(release, by, may_release, may_approve, now)
-    if release.break_glass and release.released_at and not release.glass_reviewed_at and may_approve:
+    unseen = release.break_glass and release.released_at and not release.glass_reviewed_at
+    if unseen and may_approve and not approvals.own_change(release, by):
         yield Act("review", "Reviewed", "What do you say to it, looking back?")
     if _is_live(release):
-        yield from _for_what_is_live(release, may_release, may_change, now)
+        yield from _for_what_is_live(release, hold, may_release, may_change, now)
     if hold is not None and release.role == Role.ENFORCED and may_change:
         yield Act("lift", "Lift the hold", "Why may things go on here?", seen=str(hold.pk))
     if may_change:
         yield from _backwards(release, now)
 
 
-def _for_what_is_live(release: Release, may_release: bool, may_change: bool, now: datetime) -> Iterator[Act]:
+def _for_what_is_live(
+    release: Release, hold: Hold | None, may_release: bool, may_change: bool, now: datetime
+) -> Iterator[Act]:
     if may_change:
-        yield from _for_steps(release, now)
-    if release.role == Role.CANDIDATE and may_release:
+        yield from _for_steps(release, hold, now)
+    if release.role == Role.CANDIDATE and may_release and not release.environment.frozen:
         yield Act("enforce", "Enforce this candidate", "Why is it safe?", "primary")
-    if release.role == Role.ENFORCED and release.environment.promotes_to is not None and may_release:
-        yield Act("promote", f"Promote to {release.environment.promotes_to.name}", "Why now?")
+    onward = release.environment.promotes_to
+    if release.role == Role.ENFORCED and onward is not None and not onward.frozen and may_release:
+        yield Act("promote", f"Promote to {onward.name}", "Why now?")
 
 
 def _backwards(release: Release, now: datetime) -> Iterator[Act]:
@@ -283,29 +287,28 @@ def _backwards(release: Release, now: datetime) -> Iterator[Act]:
 
 
 def _for_a_request(release: Release, by: Actor, may_release: bool, may_approve: bool, now: datetime) -> Iterator[Act]:
-    own = release.requested_by == by.name
-    if may_approve and not own and gates.approvals_missing(release):
-        yield Act("approve", "Approve", "What did you look at?", "primary", optional=True)
+    frozen, missing = release.environment.frozen, gates.approvals_missing(release)
+    if may_approve and missing and release.requested_by != by.name:
+        given = release.approvals.filter(person=by.name, voided_at=None).exists()
+        if not frozen and not given and not approvals.own_change(release, by):
+            yield Act("approve", "Approve", "What did you look at?", "primary", optional=True)
         yield Act("reject", "Reject", "Why not?", "danger")
     due = release.starts_at is None or release.starts_at <= now
-    if (
-        may_release
-        and due
-        and not gates.approvals_missing(release)
-        and not checklists.open_items(release, Stage.BEFORE)
-    ):
+    if may_release and due and not frozen and not missing and not checklists.open_items(release, Stage.BEFORE):
         yield Act("activate", "Let it go live", "Why now?", "primary", optional=True)
     if may_release:
         yield Act("cancel", "Take it back", "Why?", "danger")
 
 
-def _for_steps(release: Release, now: datetime) -> Iterator[Act]:
+def _for_steps(release: Release, hold: Hold | None, now: datetime) -> Iterator[Act]:
+    if release.environment.frozen:
+        return
     due = steps.next_step_at(release)
     if due is not None:
         if release.halted:
             yield Act("resume", "Resume", "Why go on?", "primary")
         else:
-            if due <= now:
+            if due <= now and hold is None:
                 yield Act("advance", "Next step", "Why now?", "primary")
             yield Act("halt", "Halt here", "Why halt?")
     if release.step:

@@ -1,5 +1,6 @@
 """A release's page: asked for, looked at by another person, live, taken back; each act is one form and one POST."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -239,3 +240,34 @@ def test_an_end_that_could_not_come_is_told_with_its_reason(policy, catalogue, a
     assert "the jobs have not come to it yet" in alice.get(url(release)).content.decode()
     type(catalogue.staging).objects.update(frozen=True)
     assert "it stays live: Staging is frozen" in alice.get(url(release)).content.decode()
+
+
+def test_no_button_is_offered_that_would_be_refused(policy, guarded, alice, bob, catalogue):
+    """To whoever wrote it, broke the glass or approved already; in a freeze; and on a hold."""
+    carol = client_of("carol", "add_release", "change_release", "view_release", "approve_release")
+    factories.change(policy, replace(factories.SYSTEM, name="bob"), rules=[factories.rate_limit(limit=20)])
+    ask(alice, policy)
+    release = Release.objects.get()
+    assert acts(bob.get(url(release))) == {"reject"}, "he wrote what is new"
+    assert acts(carol.get(url(release))) == {"approve", "reject", "cancel"}
+    type(guarded).objects.update(frozen=True, approvals_required=2)
+    assert acts(carol.get(url(release))) == {"reject", "cancel"}
+    type(guarded).objects.update(frozen=False)
+    do(carol, release, "approve")
+    assert acts(carol.get(url(release))) == {"reject", "cancel"}, "she approved already"
+    ask(carol, policy, release_break_glass="emergency")
+    broken = Release.objects.get(state="live")
+    assert acts(carol.get(url(broken))) == {"rollback"}, "she broke the glass herself"
+    assert acts(bob.get(url(broken))) == set(), "he wrote what went past approval"
+
+
+def test_in_a_freeze_only_the_way_back_is_offered(policy, alice, catalogue):
+    hour_ago = timezone.now() - timedelta(hours=1)
+    release = releases.release(
+        policy.head, catalogue.staging, mode="enforce", steps=STEPS, by=factories.SYSTEM, reason="go", now=hour_ago
+    ).release
+    type(catalogue.staging).objects.filter(slug="staging").update(frozen=True, promotes_to=catalogue.production)
+    page = alice.get(url(release))
+    assert acts(page) == {"promote", "rollback"} and b"<b>Frozen.</b>" in page.content
+    type(catalogue.staging).objects.update(frozen=True)
+    assert acts(alice.get(url(release))) == {"rollback"}
