@@ -76,7 +76,7 @@ def check_base(revision: Revision, environment: Environment, acknowledge: Iterab
     raise Refusal(
         "base",
         f"r{revision.number} is not simply the next step in {environment.slug}: look at {named} (not an ancestor, "
-        "never released there, or rolled back there), then acknowledge exactly these.",
+        f"never released there, or rolled back there), then acknowledge exactly these: {needed}.",
         errors={"acknowledge": [f"Must be {needed}."]},
     )
 
