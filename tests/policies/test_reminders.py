@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from policies.lifecycle import heartbeats, keys, retention
@@ -22,7 +24,7 @@ from policies.models import (
     ServiceKey,
     TelemetryBatch,
 )
-from tests.policies.factories import SYSTEM, Catalogue, make_policy, person
+from tests.policies.factories import SYSTEM, Catalogue, endpoint, make_policy, person
 from tests.policies.test_heartbeats import heartbeat
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +52,25 @@ def ask(policy: Policy, catalogue: Catalogue, **terms: Any) -> Release:
     assert policy.head is not None
     wanted = {"mode": "enforce", "reason": "go", "by": SYSTEM, "now": NOW, **terms}
     return releases.release(policy.head, catalogue.production, **wanted).release
+
+
+def test_many_reminders_are_written_in_as_many_queries_as_few(policy: Policy) -> None:
+    """Releases begin and end by the same process: it is not to be busy with mail for minutes, every hour."""
+    due = NOW + policy.review_days * DAY
+
+    def queries(at: datetime) -> int:
+        with CaptureQueriesContext(connection) as asked:
+            reminders.remind(at)
+        return len(asked)
+
+    of_one = queries(due + HOUR)
+    for number in range(12):
+        make_policy(name=f"policy-{number}", endpoints=[endpoint(f"/r{number}")])
+    Policy.objects.update(created_at=NOW)
+    assert queries(due + 2 * HOUR) <= of_one
+    assert Notice.objects.filter(about__contains=":review:").count() == 13
+    assert queries(due + 3 * HOUR) < of_one
+    assert Notice.objects.count() == 13
 
 
 def test_a_review_is_wanted_once_for_each_time_that_it_is_due(policy: Policy) -> None:

@@ -3,7 +3,8 @@
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parseaddr
 from smtplib import SMTPDataError, SMTPException, SMTPRecipientsRefused, SMTPSenderRefused
@@ -37,18 +38,45 @@ _REFUSED = (SMTPRecipientsRefused, SMTPSenderRefused, SMTPDataError)
 """The server answered and will not have this one; it may well take the next."""
 
 
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One text for several addresses. `about` says what it tells of; whoever was told of that is not told again."""
+
+    about: str
+    addresses: Sequence[str]
+    subject: str
+    body: str
+
+
 def write(about: str, addresses: Iterable[str], subject: str, body: str, now: datetime | None = None) -> int:
     """Put one message for each address into the outbox, in the transaction of what it tells of.
 
-    `about` says what that is; whoever was told of it before is not told again. Returns how many are new.
+    Returns how many are new.
     """
+    return write_all([Message(about, tuple(addresses), subject, body)], now)
+
+
+def write_all(messages: Sequence[Message], now: datetime | None = None) -> int:
+    """The same of many messages, in two queries for all of them."""
     now = now or timezone.now()
-    wanted = {address.strip().lower() for address in addresses} - {""}
-    told = set(Notice.objects.filter(about=about, address__in=wanted).values_list("address", flat=True))
-    line = " ".join(subject.split())[:200]
+    wanted = {
+        (message.about, address): message
+        for message in messages
+        for address in sorted({address.strip().lower() for address in message.addresses} - {""})
+    }
+    about = {about for about, _ in wanted}
+    told = set(Notice.objects.filter(about__in=about).values_list("about", "address")) if about else set()
     fresh = [
-        Notice(about=about, address=address, subject=line, body=body, written_at=now, next_at=now)
-        for address in sorted(wanted - told)
+        Notice(
+            about=about,
+            address=address,
+            subject=" ".join(message.subject.split())[:200],
+            body=message.body,
+            written_at=now,
+            next_at=now,
+        )
+        for (about, address), message in wanted.items()
+        if (about, address) not in told
     ]
     if fresh:  # another node may write the same at this moment: then its row stays
         Notice.objects.bulk_create(fresh, ignore_conflicts=True)

@@ -7,9 +7,11 @@ from itertools import chain
 from django.db import transaction
 from django.db.models import QuerySet
 
+from policies.lifecycle.batches import batched
 from policies.lifecycle.editing import reviews
 from policies.lifecycle.mail import notices, outbox
 from policies.lifecycle.mail.notices import Letter
+from policies.lifecycle.mail.outbox import Message
 from policies.models import ApiToken, Override, OverrideEffect, Policy, Release, Role, ServiceKey
 
 DAY = timedelta(days=1)
@@ -24,12 +26,14 @@ Told = tuple[Letter, list[str]]
 def remind(now: datetime) -> int:
     """Write all that is to be written; returns how many messages are new. May be run as often as one likes."""
     found = chain(_reviews(now), _overrides(now), _keys(now), _tokens(now), _notes(now), _broken_glass(now))
-    return sum(_write(letter, addresses, now) for letter, addresses in found)
+    return sum(_write(part, now) for part in batched(found))
 
 
-def _write(letter: Letter, addresses: list[str], now: datetime) -> int:
+def _write(part: list[Told], now: datetime) -> int:
+    """Many at once: other jobs wait for this one, and most of what is found was told before."""
+    messages = [Message(letter.about, addresses, letter.subject, letter.body) for letter, addresses in part]
     with transaction.atomic():
-        return outbox.write(letter.about, addresses, letter.subject, letter.body, now)
+        return outbox.write_all(messages, now)
 
 
 def _reviews(now: datetime) -> Iterator[Told]:
