@@ -23,7 +23,7 @@ def test_the_commands_of_the_page_run_from_top_to_bottom(process, free_port: int
     variables = {"DEBUG": "1", "DATABASE_URL": f"sqlite:///{tmp_path}/console.sqlite3"}
     process(["python", "manage.py", "run_console", "--port", str(free_port)], ready=f"{url}/health", **variables)
     text = PAGE.read_text().replace("http://127.0.0.1:8000", url)
-    commands = [block.replace("-o audit.jsonl", f"-o {tmp_path}/audit.jsonl") for block in blocks(text, "sh")]
+    commands = [block.replace("-o audit.", f"-o {tmp_path}/audit.") for block in blocks(text, "sh")]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     shell = {name: value for name, value in os.environ.items() if not foreign(name)}
     ran = subprocess.run(
@@ -39,6 +39,7 @@ def test_the_commands_of_the_page_run_from_top_to_bottom(process, free_port: int
     assert '"revision":null' in ran.stdout and "HTTP/1.1 200" in ran.stdout
     assert len(re.findall(r"^date:", ran.stdout, re.MULTILINE | re.IGNORECASE)) == 1
     assert len((tmp_path / "audit.jsonl").read_text().splitlines()) > 8
+    assert (tmp_path / "audit.csv").read_text().startswith("seq,at,actor,")
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -47,7 +48,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 def test_every_code_that_the_program_has_is_on_the_page() -> None:
     text = PAGE.read_text()
-    sources = [*(ROOT / "policies/lifecycle").glob("*.py"), *(ROOT / "policies/api").glob("*.py")]
+    sources = [*(ROOT / "policies/lifecycle").rglob("*.py"), *(ROOT / "policies/api").rglob("*.py")]
     code = "\n".join(path.read_text() for path in sources if path.stem not in NOT_IN_REST)
     used = set(re.findall(r'Refusal\(\s*"(\w+)"', code)) | set(re.findall(r'code="(\w+)"', code))
     assert {name for name in used if f"`{name}`" not in text} == set()
