@@ -103,7 +103,9 @@ def test_what_one_may_not_do_is_not_offered_and_refused(policy, guarded, alice, 
     assert alice.get(url(release, "approve/")).status_code == 405
     assert alice.get(notices.release_path(release)).status_code == 200
     assert alice.get(url(release, "change/")).headers["Location"] == url(release)
-    assert client_of("charlie").get(url(release)).status_code == 403
+    refused = client_of("charlie").get(url(release))
+    assert refused.status_code == 403
+    assert b"You may not see releases; an administrator can grant the role viewer." in refused.content
     assert Release.objects.get().state == "requested"
 
 
