@@ -93,6 +93,7 @@ def item_url(release: Any, number: int) -> str:
 def test_items_are_ticked_on_the_page_of_the_release(admin: Any, release: Any) -> None:
     page = admin.get(page_of(release)).content.decode()
     assert "Checklist: Exports" in page and "Before it goes live" in page
+    assert 'When the checklist is done, it can be let go live here. <a href="#checklist">' in page
     assert item_url(release, 1) in page and item_url(release, 3) not in page  # nothing is live yet to be measured
     done = admin.post(item_url(release, 1), {"done": "yes", "evidence": "seen with <curl>"})
     assert done.status_code == 302 and done.headers["Location"] == f"{page_of(release)}#item-1"
