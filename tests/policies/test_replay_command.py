@@ -76,6 +76,7 @@ def test_the_table_names_who_was_denied(catalogue: Catalogue, log: Path) -> None
     [
         (["--service", "mars"], "no service mars"),
         (["--service", "shop"], "nothing to replay"),
+        (["--service", "reports", "--environment", "staging"], "no policy of reports is live in staging; leave"),
         (["--service", "reports", "--revision", "1"], "needs --policy"),
         (["--service", "shop", "--policy", "POL"], "belongs to reports"),
         (["--service", "reports", "--policy", "POL", "--revision", "9"], "no revision 9"),

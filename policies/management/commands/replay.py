@@ -32,7 +32,10 @@ class Command(BaseCommand):
         policy, revision = _chosen(service, options["policy"], options["revision"])
         bundle = sketch(service, environment, policy=policy, revision=revision)
         if not bundle.policies:
-            raise CommandError(f"There is nothing to replay: no policy of {service.slug} is there.")
+            lacking = "is there"
+            if environment:
+                lacking = f"is live in {environment.slug}; leave --environment out for the newest revisions"
+            raise CommandError(f"There is nothing to replay: no policy of {service.slug} {lacking}.")
         endpoints = declared(service)
         try:
             with open_log(options["access_log"]) as log:
