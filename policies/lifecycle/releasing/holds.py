@@ -26,24 +26,29 @@ def lift(hold: Hold, *, by: Actor, reason: str, now: datetime | None = None) -> 
     reason = read_reason(reason)
     now = now or timezone.now()
     with transaction.atomic():
-        policy = places.lock(hold.policy)
+        places.lock(hold.policy)
         hold = Hold.objects.select_related("environment", "policy__service").get(pk=hold.pk)
         if hold.lifted_at is not None:
             raise Refusal("lifted", f"{hold.lifted_by} ended this hold already: {hold.lift_reason}")
-        before = document(hold)
-        close(hold, by=by, reason=reason, now=now)
-        audit.append(
-            "hold.lift",
-            hold.label,
-            by=by,
-            reason=reason,
-            before=before,
-            after=document(hold),
-            policy=policy,
-            environment=hold.environment,
-            now=now,
-        )
+        end(hold, by=by, reason=reason, now=now)
     return hold
+
+
+def end(hold: Hold, *, by: Actor, reason: str, now: datetime) -> None:
+    """Close it and tell of it by an event of its own; the caller has locked the place."""
+    before = document(hold)
+    close(hold, by=by, reason=reason, now=now)
+    audit.append(
+        "hold.lift",
+        hold.label,
+        by=by,
+        reason=reason,
+        before=before,
+        after=document(hold),
+        policy=hold.policy,
+        environment=hold.environment,
+        now=now,
+    )
 
 
 def put(release: Release, *, by: Actor, now: datetime) -> None:

@@ -24,6 +24,7 @@ from policies.models import (
     Environment,
     GateName,
     GateOutcome,
+    Hold,
     OnChange,
     Policy,
     Release,
@@ -300,7 +301,7 @@ def _go_live(release: Release, *, by: Actor, reason: str, now: datetime) -> Rele
     gates.refuse_past(release, now)
     gates.recheck_base(release)
     _refuse_here(policy, environment, Terms.of(release))
-    _pass_hold(release, by=by, reason=reason, now=now)
+    hold = _pass_hold(release, by=by, now=now)
     if release.role == Role.ENFORCED:
         places.refuse_taken_endpoints(policy, revision, environment)
     live = live_release(policy, environment, release.role)
@@ -322,20 +323,19 @@ def _go_live(release: Release, *, by: Actor, reason: str, now: datetime) -> Rele
         notices.broke_glass(release, now)
     else:
         notices.went_live(release, now)
+    if hold is not None:
+        holds.end(hold, by=by, reason=reason, now=now)
     verb = "release.break_glass" if release.break_glass else "release.live"
     places.publish(verb, release, document(live) if live else None, by=by, reason=reason, now=now)
     void_others(release, by=by, now=now)
     return release
 
 
-def _pass_hold(release: Release, *, by: Actor, reason: str, now: datetime) -> None:
-    """A hold stops what nobody looks at; a person's own release is the decision that it waited for.
-
-    A candidate that a person tries beside what is on hold decides nothing, so it leaves the hold as it is.
-    """
+def _pass_hold(release: Release, *, by: Actor, now: datetime) -> Hold | None:
+    """The hold that a person's own release ends, being what it waited for; not a candidate, which decides nothing."""
     hold = holds.open_hold(release.policy, release.environment)
     if hold is None:
-        return
+        return None
     if by.door in UNATTENDED:
         raise Refusal(
             "held",
@@ -343,9 +343,9 @@ def _pass_hold(release: Release, *, by: Actor, reason: str, now: datetime) -> No
             "to lift the hold first.",
         )
     if release.role == Role.CANDIDATE:
-        return
-    holds.close(hold, by=by, reason=reason, now=now)
+        return None
     gates.log(release, GateName.HOLD, GateOutcome.ACKNOWLEDGED, by=by, now=now, detail=f"set by {hold.set_by}")
+    return hold
 
 
 def void_others(live: Release, *, by: Actor, now: datetime) -> None:
