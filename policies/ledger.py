@@ -6,6 +6,7 @@ needs one on TRUNCATE. SQLite drops triggers when it remakes a table, so they ar
 both `check` and `verify_audit` fail while one is missing.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,13 +54,18 @@ def _postgresql(ledger: Ledger) -> dict[str, str]:
     return {
         f"{table}_no_change": (
             f'CREATE TRIGGER "{table}_no_change" BEFORE UPDATE OR DELETE ON "{table}" '
-            f"FOR EACH ROW EXECUTE FUNCTION {_FUNCTION}()"
+            f"FOR EACH ROW EXECUTE FUNCTION {_FUNCTION}(); {_always(table, 'no_change')}"
         ),
         f"{table}_no_truncate": (
             f'CREATE TRIGGER "{table}_no_truncate" BEFORE TRUNCATE ON "{table}" '
-            f"FOR EACH STATEMENT EXECUTE FUNCTION {_FUNCTION}()"
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {_FUNCTION}(); {_always(table, 'no_truncate')}"
         ),
     }
+
+
+def _always(table: str, name: str) -> str:
+    """Else a session that calls itself a replica, as tools that load or clean tables do, would pass them by."""
+    return f'ALTER TABLE "{table}" ENABLE ALWAYS TRIGGER "{table}_{name}"'
 
 
 _CREATE_FUNCTION = f"""
@@ -69,6 +75,10 @@ BEGIN
         USING ERRCODE = 'integrity_constraint_violation';
 END $$
 """
+# What each function of PostgreSQL does.
+_SOURCES = dict(
+    re.findall(r"FUNCTION (\w+)\(\).*?\$\$(.*?)\$\$", _CREATE_FUNCTION + release_guards.FUNCTIONS, re.DOTALL)
+)
 
 
 def _triggers(connection: BaseDatabaseWrapper) -> dict[str, tuple[str, str]]:
@@ -80,22 +90,26 @@ def _triggers(connection: BaseDatabaseWrapper) -> dict[str, tuple[str, str]]:
     return ledgers | release_guards.TRIGGERS[connection.vendor]
 
 
-def _present(connection: BaseDatabaseWrapper) -> set[str]:
+def _present(connection: BaseDatabaseWrapper, wanted: dict[str, tuple[str, str]]) -> set[str]:
+    """The names of triggers that are there and do what they were made for: one of the same name may do nothing."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
-            cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-        else:
-            # tgenabled 'D' is a trigger that somebody switched off.
-            cursor.execute("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')")
-        return {row[0] for row in cursor.fetchall()}
+            cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+            return {name for name, sql in cursor.fetchall() if name in wanted and sql == wanted[name][1]}
+        # tgenabled 'D' is a trigger that somebody switched off.
+        cursor.execute(
+            "SELECT tgname, proname, prosrc FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid "
+            "WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')"
+        )
+        return {name for name, function, source in cursor.fetchall() if _SOURCES.get(function) == source}
 
 
 def missing(connection: BaseDatabaseWrapper) -> list[str]:
-    """The triggers that are not there (or switched off): none on a healthy database."""
+    """The triggers that are not there (or switched off, or do something else): none on a healthy database."""
     wanted = _triggers(connection)
     if not wanted:
         return [f"triggers for {connection.vendor}"]
-    return sorted(set(wanted) - _present(connection))
+    return sorted(set(wanted) - _present(connection, wanted))
 
 
 def guard(connection: BaseDatabaseWrapper) -> None:
@@ -103,6 +117,8 @@ def guard(connection: BaseDatabaseWrapper) -> None:
     with connection.cursor() as cursor:
         tables = set(connection.introspection.table_names(cursor))
         if connection.vendor == "postgresql":
+            if connection.in_atomic_block:
+                connection.check_constraints()  # ALTER TABLE refuses while rows wait for their deferred checks
             cursor.execute(_CREATE_FUNCTION)
             cursor.execute(release_guards.FUNCTIONS)
         for name, (table, statement) in _triggers(connection).items():

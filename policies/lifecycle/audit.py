@@ -1,5 +1,7 @@
 """Appending to the chain, and reading it back to prove that it is whole."""
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,8 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import CharField, Exists, OuterRef, Value
-from django.db.models.functions import Cast, Concat
 from django.utils import timezone
 
 from policies import ledger
@@ -22,6 +22,7 @@ from policies.publishing.moments import written
 from policy_client.jsontext import canonical_json
 
 _AT_ONCE = 1000
+_LIVE_AT_ONCE = 500
 TOLD_EVERY = 100_000
 Document = Mapping[str, Any] | None
 
@@ -189,15 +190,44 @@ def _fault_at_end(walk: Walk, head: AuditHead | None, expected: tuple[int, str] 
     absent = ledger.missing(connection)
     if absent:
         return f"the database does not refuse changes: missing {', '.join(absent)}; run “manage.py migrate”"
-    untold = _untold_release()
-    if untold is not None:
-        return f"release {untold}: it is live, but no event tells of it; it did not go live through the console"
+    return _fault_in_what_is_live()
+
+
+def _fault_in_what_is_live() -> str | None:
+    """What is live without the event that put it there, or is another than that event tells: a row that was bent."""
+    live = Release.objects.filter(state=ReleaseState.LIVE).select_related("policy", "environment", "revision")
+    after = 0
+    while page := list(live.filter(pk__gt=after).order_by("pk")[:_LIVE_AT_ONCE]):
+        events = AuditEvent.objects.in_bulk([release.bundle_version for release in page])
+        for release in page:
+            event, where = events.get(release.bundle_version), f"release {release.pk}"
+            if event is None or event.object != release.label:
+                return f"{where}: it is live, but no event tells of it; it did not go live through the console"
+            for told in (event, _newest_of(release) if release.steps else event):
+                differing = _differing(release, told)
+                if differing:
+                    return f"{where}: what is live is not what event {told.seq} tells ({', '.join(differing)})"
+        after = page[-1].pk
     return None
 
 
-def _untold_release() -> int | None:
-    """A release that is live without the event that put it there: somebody wrote the row by another way."""
-    name = Concat(Value("release:"), Cast(OuterRef("pk"), CharField()))
-    its_own = AuditEvent.objects.filter(seq=OuterRef("bundle_version"), object=name)
-    live = Release.objects.filter(state=ReleaseState.LIVE)
-    return live.exclude(Exists(its_own)).order_by("pk").values_list("pk", flat=True).first()
+def _newest_of(release: Release) -> AuditEvent:
+    """The event that tells of the step at which a staged release is now."""
+    return AuditEvent.objects.filter(object=release.label).order_by("-seq")[0]
+
+
+def _differing(release: Release, event: AuditEvent) -> list[str]:
+    """The fields of a release that say something else than the event, of those that the event has."""
+    told, revision = json.loads(event.event)["after"] or {}, release.revision
+    there = {
+        "policy": release.policy.reference,
+        "environment": release.environment.slug,
+        "role": release.role,
+        "mode": release.mode,
+        "counter_epoch": release.counter_epoch,
+        "revision": revision.number if revision else None,
+        "digest": hashlib.sha256(revision.content.encode()).hexdigest() if revision else None,
+    }
+    if not release.steps or event.seq != release.bundle_version:  # which tells of the first step alone
+        there["rollout"] = release.rollout
+    return [name for name, value in there.items() if name in told and told[name] != value]

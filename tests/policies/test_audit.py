@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -10,12 +11,13 @@ import pytest
 from django.core import checks
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
 
 from policies import ledger
 from policies.lifecycle import audit, catalog, switches
 from policies.lifecycle.editing import policies
 from policies.lifecycle.refusals import Invalid
-from policies.lifecycle.releasing import going_back, releases
+from policies.lifecycle.releasing import going_back, releases, steps
 from policies.models import AuditEvent, AuditHead, Revision, Team
 from tests.policies.factories import SYSTEM, Catalogue, change, make_policy
 
@@ -114,6 +116,9 @@ BENDS_BY_DATABASE = {
     "postgresql": {
         "truncate": _bend("TRUNCATE policies_auditevent"),
         "truncate all": _bend("TRUNCATE policies_auditevent, policies_revision CASCADE"),
+        "as a replica": _bend(
+            "SET LOCAL session_replication_role = replica; DELETE FROM policies_auditevent WHERE seq = 1"
+        ),
     },
 }
 
@@ -197,6 +202,39 @@ def test_no_door_brings_a_reason_that_cannot_be_kept(catalogue: Catalogue, reaso
     assert (AuditEvent.objects.count(), Team.objects.count()) == before
 
 
+@pytest.mark.parametrize(
+    ("statement", "differing"),
+    [
+        ("UPDATE policies_revision SET content = replace(content, '10', '1000')", "digest"),
+        ("UPDATE policies_release SET mode = 'shadow', rollout = 50", "mode, rollout"),
+        (
+            "UPDATE policies_release SET environment_id = (SELECT id FROM policies_environment WHERE slug = 'staging')",
+            "",
+        ),
+    ],
+)
+def test_what_is_live_has_to_be_what_its_event_tells(catalogue: Catalogue, statement: str, differing: str) -> None:
+    policy = make_policy()
+    newest = policies.newest(policy)
+    live = releases.release(newest, catalogue.production, mode="enforce", by=SYSTEM, reason="go").release
+    assert audit.verify().fault is None
+    tampered(statement)
+    fault = audit.verify().fault
+    assert fault is not None and fault.startswith(f"release {live.pk}: what is live is not what event")
+    assert f"({differing or 'environment'})" in fault
+
+
+def test_a_staged_release_is_compared_at_the_step_that_it_has_taken(catalogue: Catalogue) -> None:
+    policy, taken = make_policy(), [{"rollout": 5, "hold": 60}, {"rollout": 100, "hold": 0}]
+    how: dict[str, Any] = {"mode": "enforce", "steps": taken, "by": SYSTEM, "reason": "go"}
+    live = releases.release(policies.newest(policy), catalogue.production, **how).release
+    assert audit.verify().fault is None
+    steps.advance(live, by=SYSTEM, now=timezone.now() + timedelta(minutes=2))
+    assert audit.verify().fault is None
+    tampered("UPDATE policies_release SET rollout = 60")
+    assert "(rollout)" in str(audit.verify().fault)
+
+
 def test_a_missing_trigger_is_found(catalogue: Catalogue) -> None:
     make_policy()
     assert checks.run_checks(databases=["default"], tags=["database"]) == []
@@ -204,5 +242,21 @@ def test_a_missing_trigger_is_found(catalogue: Catalogue) -> None:
     assert [message.id for message in checks.run_checks(databases=["default"], tags=["database"])] == ["policies.E001"]
     fault = audit.verify().fault
     assert fault is not None and "does not refuse changes" in fault
+    ledger.guard(connection)
+    assert audit.verify().fault is None
+
+
+def test_a_trigger_of_the_same_name_that_does_nothing_is_found(catalogue: Catalogue) -> None:
+    disarmed = {
+        "sqlite": "CREATE TRIGGER policies_revision_no_update BEFORE UPDATE ON policies_revision BEGIN SELECT 1; END",
+        "postgresql": "CREATE OR REPLACE FUNCTION policies_refuse_change() RETURNS trigger LANGUAGE plpgsql "
+        "AS 'BEGIN RETURN NEW; END'",
+    }
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("DROP TRIGGER policies_revision_no_update")
+        cursor.execute(disarmed[connection.vendor])
+    fault = audit.verify().fault
+    assert fault is not None and "does not refuse changes" in fault and "policies_revision_no_" in fault
     ledger.guard(connection)
     assert audit.verify().fault is None
