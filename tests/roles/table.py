@@ -297,6 +297,7 @@ TABLE = (*POLICIES, *RELEASES, *EXCEPTIONS, *ACCESS, *CATALOGUE)
 
 WITHIN_OTHERS = {
     "audit.append": "the last beat of every verb",
+    "releasing.approvals.own_change": "a question of verbs and pages; changes nothing",
     "releasing.gates.log": "a beat of releases",
     "releasing.gates.void_approvals": "a beat of releases",
     "releasing.gates.recount_approvals": "a beat of releases",
