@@ -80,6 +80,7 @@ def _words(event: AuditEvent, before: dict[str, Any], after: dict[str, Any], pol
         "release.rollback": f"r{before.get('revision')} rolled back {where}: {back}",
         "switch.set": f"switch “{effect}” set {where}",
         "override.set": f"{effect} of {caller} set {where}",
+        "override.change": f"{effect} of {caller} changed {where}",
         "override.end": f"{before.get('effect')} of {caller} ended {where}",
         "switch.clear": f"switch “{effect}” cleared {where}",
     }

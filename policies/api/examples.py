@@ -237,6 +237,12 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
             "reason": "nobody there answers",
         },
     },
+    "override.partial_update": {
+        "End it earlier or later": {"until": _TOMORROW, "reason": "their import takes a night longer"},
+    },
+    "override.update": {
+        "All that may change": {"until": _TOMORROW, "limit": None, "reason": "their import is through"},
+    },
     "grant.create": {
         "An editor of one service": {
             "user": "alice",

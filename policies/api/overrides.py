@@ -18,6 +18,8 @@ from policies.lifecycle.overriding import overrides
 from policies.models import Environment, Override, OverrideEffect
 from policy_client.rules.keyed import MAX_LIMIT
 
+SETTLED = "Stays as it is; end this override and open another."
+
 
 class OverrideBody(Body):
     policy = PolicyReference(help_text="The policy whose rules it is about.")
@@ -46,6 +48,22 @@ class OverrideBody(Body):
         "forgotten the old count.",
     )
     reason = Text(max_length=LONGEST_REASON)
+
+
+class OverrideChange(Body):
+    """What may change while an override is open; PATCH leaves out what stays."""
+
+    until = Moment(allow_null=True, help_text="When it ends, at most 90 days from now; null only for a reset.")
+    limit = Whole(
+        min_value=1, max_value=MAX_LIMIT, required=False, allow_null=True, help_text="Only with the effect limit."
+    )
+    reason = Text(max_length=LONGEST_REASON)
+
+    def to_internal_value(self, data: Any) -> Any:
+        settled = sorted((set(OverrideBody().fields) - set(self.fields)) & set(data))
+        if settled:
+            raise serializers.ValidationError({name: [SETTLED] for name in settled})
+        return super().to_internal_value(data)
 
 
 class OverrideRow(serializers.Serializer[Any]):
@@ -78,7 +96,8 @@ class OverrideFilter(django_filters.FilterSet):
 
 
 class Overrides(Room):
-    """Exceptions for one caller, beside releases; DELETE ends one, and history keeps it."""
+    """Exceptions for one caller, beside releases; their end and their limit may change. DELETE ends one, and history
+    keeps it."""
 
     kind = "override"
     tag = "overrides"
@@ -88,8 +107,8 @@ class Overrides(Room):
     lookup_value_regex = "[0-9]{1,18}"
     filterset_class = OverrideFilter
     search_fields = ("reason", "rule", "set_by", "policy__name")
-    bodies = {"create": OverrideBody}
-    answers = dict.fromkeys(("list", "retrieve", "create"), OverrideRow)
+    bodies = {"create": OverrideBody, "update": OverrideChange, "partial_update": OverrideChange}
+    answers = dict.fromkeys(("list", "retrieve", "create", "update", "partial_update"), OverrideRow)
     titles = {"create": "Open an override", "destroy": "End an override"}
 
     def told(self, row: Override) -> dict[str, Any]:
@@ -110,9 +129,23 @@ class Overrides(Room):
         address = reverse("override-detail", args=[told["id"]], request=request)
         return Response(told, status=201, headers={"Location": address, "ETag": etag_of(told)})
 
+    def update(self, request: Request, id: str) -> Response:
+        return self._change(partial=False)
+
+    def partial_update(self, request: Request, id: str) -> Response:
+        return self._change(partial=True)
+
     def destroy(self, request: Request, id: str) -> Response:
         self.by.require("change_override")
         row = self.find()
         require_match(request, etag_of(self.told(row)))
         overrides.end_override(row, by=self.by, reason=self.reason_in_query())
         return Response(status=204)
+
+    def _change(self, *, partial: bool) -> Response:
+        self.by.require("change_override")
+        row = self.find()
+        require_match(self.request, etag_of(self.told(row)))
+        values = {"until": row.until, "limit": row.limit, "reason": "", **self.read(partial=partial)}
+        told = self.told(overrides.change_override(row, by=self.by, **values))
+        return Response(told, headers={"ETag": etag_of(told)})

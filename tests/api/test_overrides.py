@@ -50,6 +50,30 @@ def test_an_override_is_opened_and_ended(catalogue: Catalogue, alice: Api) -> No
     ]
 
 
+def test_an_open_one_ends_at_another_time(catalogue: Catalogue, alice: Api) -> None:
+    told = alice.post("/overrides/", {**EXEMPT, "policy": make_policy().reference}).json()
+    path, later = f"/overrides/{told['id']}/", (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%dT00:00:00Z")
+    wanted = {"until": later, "reason": "one night more"}
+    assert alice.patch(path, wanted).status_code == 428
+    assert alice.patch(path, wanted, If_Match='"other"').status_code == 412
+    changed = alice.patch(path, wanted, If_Match=alice.get(path).headers["ETag"])
+    assert (changed.status_code, changed.json()) == (200, {**told, "until": later})
+    again = alice.put(path, wanted, If_Match=changed.headers["ETag"])
+    assert (again.status_code, again.headers["ETag"]) == (200, changed.headers["ETag"])
+    assert AuditEvent.objects.filter(verb="override.change").count() == 1
+    for body, field in (
+        ({"reason": "other"}, "until"),
+        ({"until": later}, "reason"),
+        ({**wanted, "key": {"user": "43"}}, "key"),
+        ({**wanted, "limit": 5}, "limit"),
+        ({**wanted, "colour": "red"}, "colour"),
+    ):
+        fault = alice.put(path, body, If_Match="*")
+        assert (fault.status_code, list(fault.json()["errors"])) == (400, [field])
+    other = alice.patch(path, {"key": {"user": "43"}}, If_Match="*").json()
+    assert "end this override and open another" in other["errors"]["key"][0]
+
+
 FAULTS = [
     ({"policy": "POL-9999"}, "policy"),
     ({"policy": None}, "policy"),

@@ -183,6 +183,8 @@ def beside(scene: Scene, name: str, why: dict[str, Any]) -> Path:  # noqa: PLR09
             if verb == "set_override":
                 return ["override.set"], lambda: overrides.set_override("block", **about, **why)
             one = overrides.set_override("block", **about, by=scene.other, reason="x")
+            if verb == "change_override":
+                return ["override.change"], lambda: overrides.change_override(one, until=LATER, limit=None, **why)
             if verb == "end_override":
                 return ["override.end"], lambda: overrides.end_override(one, **why)
             return ["override.end"], lambda: overrides.close_expired(LATER, by=by)

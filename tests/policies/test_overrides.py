@@ -89,6 +89,54 @@ def test_an_override_is_in_the_bundle_until_somebody_ends_it(catalogue: Catalogu
     assert caught.value.code == "ended"
 
 
+def test_its_end_and_its_limit_may_change_while_it_is_open(catalogue: Catalogue, policy: Policy) -> None:
+    override = put(policy, catalogue.production, "limit", limit=50)
+    later = WEEK + timedelta(days=1)
+    told: dict[str, Any] = {"by": SYSTEM, "reason": "it takes longer", "now": NOW}
+    changed = overrides.change_override(override, until=later, limit=60, **told)
+    [entry] = listed(catalogue)
+    assert (entry["id"], entry["limit"], entry["until"]) == (override.pk, 60, later.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    event = AuditEvent.objects.get(verb="override.change")
+    document = json.loads(event.event)
+    assert (document["before"]["limit"], document["after"]["limit"], event.reason) == (50, 60, "it takes longer")
+    version = bundles.fetch(catalogue.reports, catalogue.production).version
+    overrides.change_override(changed, until=later, limit=60, **told)
+    assert bundles.fetch(catalogue.reports, catalogue.production).version == version
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [
+        ({"until": NOW - timedelta(hours=1)}, "until"),
+        ({"until": NOW + timedelta(days=91)}, "until"),
+        ({"until": None}, "until"),
+        ({"limit": 0}, "limit"),
+        ({"limit": None}, "limit"),
+    ],
+)
+def test_a_change_is_held_to_what_a_new_one_is(
+    catalogue: Catalogue, policy: Policy, wanted: dict[str, Any], field: str
+) -> None:
+    override = put(policy, catalogue.production, "limit", limit=50)
+    with pytest.raises(Invalid) as caught:
+        overrides.change_override(
+            override, **{"until": WEEK, "limit": 50, **wanted}, by=SYSTEM, reason="other", now=NOW
+        )
+    assert list(caught.value.errors) == [field]
+    assert Override.objects.get() == override and not AuditEvent.objects.filter(verb="override.change").exists()
+
+
+def test_what_is_over_is_not_changed(catalogue: Catalogue, policy: Policy) -> None:
+    """Neither what somebody ended nor what ended by itself comes back."""
+    override = put(policy, catalogue.production)
+    with pytest.raises(Refusal, match="was ended by its own end already"):
+        overrides.change_override(override, until=WEEK, limit=None, by=SYSTEM, reason="on", now=WEEK)
+    overrides.end_override(override, by=SYSTEM, reason="done", now=NOW)
+    with pytest.raises(Refusal) as caught:
+        overrides.change_override(override, until=WEEK, limit=None, by=SYSTEM, reason="on", now=NOW)
+    assert caught.value.code == "ended"
+
+
 def test_the_bytes_of_a_version_do_not_change_when_an_override_ends_by_itself(
     catalogue: Catalogue, policy: Policy
 ) -> None:

@@ -1,5 +1,6 @@
 """The table: which roles a verb needs, and where. Written by hand; a new verb is one row."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.urls import reverse
@@ -247,6 +248,18 @@ EXCEPTIONS = (
     Row(
         verb="overriding.overrides.set_override", roles=("editor", "approver", "admin"), where=THERE, on=stage.policy,
         act=_set_override, rest=post("/overrides/", _override_body), command=_override_words,
+    ),
+    Row(
+        verb="overriding.overrides.change_override", roles=APPROVE, where=THERE, on=_end_where_approved,
+        act=lambda on, place, by: overrides.change_override(
+            on, until=on.until - timedelta(hours=1), limit=None, by=by, reason="because"
+        ),
+        rest=lambda on, place, who: who.api.patch(
+            f"/overrides/{on.pk}/", {**WHY, "until": (on.until - timedelta(hours=1)).isoformat()}, If_Match="*"
+        ),
+        command=lambda on, place: (
+            "override", "change", str(on.pk), "--until", (on.until - timedelta(hours=1)).isoformat(),
+        ),
     ),
     Row(
         verb="overriding.overrides.end_override", roles=APPROVE, where=THERE, on=_end_where_approved,

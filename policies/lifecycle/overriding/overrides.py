@@ -68,19 +68,42 @@ def set_override(
     return override
 
 
-def end_override(override: Override, *, by: Actor, reason: str, now: datetime | None = None) -> Override:
-    """Close an override before its time. Raises `Refusal` (`ended` where it is over already, `frozen`)."""
-    service = override.policy.service
-    by.require("change_override", service=service, environment=override.environment)
+def change_override(
+    override: Override,
+    *,
+    until: datetime | None,
+    limit: int | None,
+    by: Actor,
+    reason: str,
+    now: datetime | None = None,
+) -> Override:
+    """Let an open override end at another time, or allow another limit; whose calls it is about and what it does stay.
+
+    Where nothing differs it is left alone. Raises `Invalid`, or `Refusal` (`ended` where it is over, `frozen`,
+    `too_many_overrides`).
+    """
     reason = read_reason(reason)
     now = now or timezone.now()
     with transaction.atomic():
-        _, environment = _held(override.policy, override.environment)
-        override = _reread(override)
-        by.require("change_override", service=service, environment=environment)
-        gates.refuse_frozen(environment)
-        if override.ended_at is not None or override.until <= now:
-            raise Refusal("ended", f"This override was ended by {override.ended_by or BY_ITSELF} already.")
+        override = _held_open(override, by=by, now=now)
+        if (until, limit) == (override.until, override.limit):
+            return override
+        before, policy, environment = document(override), override.policy, override.environment
+        asked = {"effect": override.effect, "key": override.key, "rule": override.rule, "limit": limit, "until": until}
+        values = _read(policy, environment, asked, now)
+        override.until, override.limit = values["until"], limit
+        override.save(update_fields=["until", "limit"])
+        _refuse_too_large(policy, environment, now)
+        _tell("override.change", override, by=by, reason=reason, before=before, now=now)
+    return override
+
+
+def end_override(override: Override, *, by: Actor, reason: str, now: datetime | None = None) -> Override:
+    """Close an override before its time. Raises `Refusal` (`ended` where it is over already, `frozen`)."""
+    reason = read_reason(reason)
+    now = now or timezone.now()
+    with transaction.atomic():
+        override = _held_open(override, by=by, now=now)
         _end(override, by=by, ended_by=by.name, reason=reason, now=now)
     return override
 
@@ -114,6 +137,18 @@ def _held(policy: Policy, environment: Environment) -> tuple[Policy, Environment
 def _reread(override: Override) -> Override:
     """The override as it is now; whoever has locked its policy may act on it."""
     return Override.objects.select_related("policy__service", "environment").get(pk=override.pk)
+
+
+def _held_open(override: Override, *, by: Actor, now: datetime) -> Override:
+    """The override as it is now, locked until the commit, for somebody who may act on it."""
+    by.require("change_override", service=override.policy.service, environment=override.environment)
+    _, environment = _held(override.policy, override.environment)
+    override = _reread(override)
+    by.require("change_override", service=override.policy.service, environment=environment)
+    gates.refuse_frozen(environment)
+    if override.ended_at is not None or override.until <= now:
+        raise Refusal("ended", f"This override was ended by {override.ended_by or BY_ITSELF} already.")
+    return override
 
 
 def _close(override: Override, *, by: Actor, now: datetime) -> int:

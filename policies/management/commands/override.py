@@ -1,4 +1,5 @@
-"""`manage.py override set --effect reset --policy POL-0042 --environment production --key user=42 …`, `… end 5`"""
+"""`manage.py override set --effect reset --policy POL-0042 --environment production --key user=42 …`, `… change 5
+--until …`, `… end 5`"""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -17,8 +18,8 @@ class Command(BaseCommand):
     help = "Make an exception for one caller, for a time: exempt, block, another limit, or reset what was used."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("act", choices=["set", "end"])
-        parser.add_argument("id", type=int, nargs="?", help="of the override to end")
+        parser.add_argument("act", choices=["set", "change", "end"])
+        parser.add_argument("id", type=int, nargs="?", help="of the override to change or end")
         parser.add_argument("--effect", choices=OverrideEffect.values)
         parser.add_argument("--policy", help="its reference")
         parser.add_argument("--environment")
@@ -37,8 +38,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with refusals_told():
             by = command_actor(options["by"])
-            act = self._set if options["act"] == "set" else self._end
-            act(options, by)
+            acts = {"set": self._set, "change": self._change, "end": self._end}
+            acts[options["act"]](options, by)
 
     def _set(self, options: dict[str, Any], by: Actor) -> None:
         missing = [f"--{name}" for name in NEEDED if not options[name]]
@@ -60,12 +61,32 @@ class Command(BaseCommand):
             f'To go back: manage.py override end {override.pk} --reason "…" --by {options["by"] or "you"}'
         )
 
+    def _change(self, options: dict[str, Any], by: Actor) -> None:
+        found = _named(options["id"])
+        settled = [f"--{name}" for name in (*NEEDED, "rule") if options[name]]
+        if settled:
+            raise CommandError(f"{', '.join(settled)}: stays as it is; end this override and set another.")
+        override = overrides.change_override(
+            found,
+            until=moment(options["until"]) if options["until"] else found.until,
+            limit=found.limit if options["limit"] is None else options["limit"],
+            by=by,
+            reason=options["reason"],
+        )
+        limit = f", {override.limit:,} calls" if override.limit else ""
+        self.stdout.write(f"Override {found.pk} is open until {override.until:%Y-%m-%d %H:%M} UTC{limit}: {override}.")
+
     def _end(self, options: dict[str, Any], by: Actor) -> None:
-        found = Override.objects.select_related("policy__service", "environment").filter(pk=options["id"] or 0).first()
-        if found is None:
-            raise CommandError("There is no such override; give the number that it was opened with.")
+        found = _named(options["id"])
         overrides.end_override(found, by=by, reason=options["reason"])
         self.stdout.write(f"Override {found.pk} is ended: {found}.")
+
+
+def _named(number: int | None) -> Override:
+    found = Override.objects.select_related("policy__service", "environment").filter(pk=number or 0).first()
+    if found is None:
+        raise CommandError("There is no such override; give the number that it was opened with.")
+    return found
 
 
 def _key(given: list[str]) -> dict[str, str]:
