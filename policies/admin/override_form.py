@@ -83,6 +83,24 @@ class OverrideForm(VerbForm):
         return Invalid({_field(path, rows): messages for path, messages in invalid.errors.items()})
 
 
+class OverrideChangeForm(VerbForm):
+    """What may change of an override that is open."""
+
+    until = MomentField(required=False, help_text="In UTC, at most 90 days from now.")
+    limit = forms.IntegerField(required=False, help_text="The calls per window or period, in place of the rule's.")
+    reason = ReasonField(required=True)
+
+    def values(self) -> dict[str, Any]:
+        """The end as it was where nobody touched it: the browser's control knows no seconds."""
+        values, until = super().values(), self.instance.until
+        if values["until"] == until.replace(second=0, microsecond=0):
+            values["until"] = until
+        return {"limit": None, **values}
+
+    def _post_clean(self) -> None:
+        """Nothing typed is put into the row: a page that was refused tells of the override as it is."""
+
+
 def _field(path: str, rows: Mapping[str, int]) -> str:
     name, _, part = path.partition(".")
     return f"value_{rows.get(part.lower(), 1)}" if name == "key" else path

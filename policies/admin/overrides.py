@@ -14,17 +14,17 @@ from django.utils.safestring import SafeString
 
 from policies.admin import cells
 from policies.admin.filters import StateFilter
-from policies.admin.override_form import PARTS, ROWS, OverrideForm
+from policies.admin.override_form import PARTS, ROWS, OverrideChangeForm, OverrideForm
 from policies.admin.override_words import OPEN, OVER, pill, sentence, state_of
 from policies.admin.policy_choice import PolicyChoice
 from policies.admin.policy_overrides import idle
 from policies.admin.policy_page import page_url, read_pk
 from policies.admin.verbs import VerbAdmin, act_page, columns
-from policies.lifecycle import access, reach
+from policies.lifecycle import access, locks, reach
 from policies.lifecycle.actor import Actor
 from policies.lifecycle.overriding import override_rules, overrides
 from policies.lifecycle.refusals import Invalid
-from policies.models import Environment, Override, Policy
+from policies.models import Environment, Override, OverrideEffect, Policy
 from policy_client.rules.keyed import Keyed
 
 
@@ -88,8 +88,19 @@ class OverrideAdmin(VerbAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
             return self.fieldsets
-        told = ["state", "reason", "set_by", "set_when", "until_when"]
-        return [(None, {"fields": [*told, "ended_by", "ended_when"] if obj.ended_at else told})]
+        told = ["state", "why", "set_by", "set_when", "until_when"]
+        if not self.has_change_permission(request, obj):
+            return [(None, {"fields": [*told, "ended_by", "ended_when"] if obj.ended_at else told})]
+        ways = ("until", "limit") if obj.effect == OverrideEffect.LIMIT else ("until",)
+        return [(None, {"fields": told}), ("Change it", {"fields": (*ways, "reason")})]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return () if obj is None else ("state", "why", "set_by", "set_when", "until_when")
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj is not None:
+            kwargs["form"] = OverrideChangeForm
+        return super().get_form(request, obj, change=change, **kwargs)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """What is in use; of policies, those of services in which the person may set overrides."""
@@ -110,25 +121,43 @@ class OverrideAdmin(VerbAdmin):
         given.setdefault("part_1", _counted_by(Policy.objects.filter(pk=read_pk(given.get("policy"))).first()))
         return given
 
+    def is_in_use(self, row: Override) -> bool:
+        return state_of(row, timezone.now()) == OPEN
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+        return obj is not None and self.may_act(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def may_end(self, request: HttpRequest, row: Override) -> bool:
+    def may_act(self, request: HttpRequest, row: Override) -> bool:
         user: Any = request.user
-        return bool(user.has_perm("policies.change_override", row)) and state_of(row, timezone.now()) == OPEN
+        return bool(user.has_perm("policies.change_override", row)) and self.is_in_use(row)
 
     def _act(self, request: HttpRequest, obj: Any, form: Any) -> Any:
         try:
             return super()._act(request, obj, form)
         except Invalid as invalid:
-            raise form.at_its_row(invalid) from invalid
+            raise (form.at_its_row(invalid) if obj is None else invalid) from invalid
 
     def create(self, values: Mapping[str, Any], *, by: Actor, reason: str) -> Override:
         typed = dict(values)
         return overrides.set_override(typed.pop("effect"), **typed, by=by, reason=reason)
+
+    def held(self, row: Override) -> Override:
+        """Whoever acts on an override holds where its policy belongs."""
+        locks.hold_place(row.policy)
+        return Override.objects.select_related("policy__service", "environment").get(pk=row.pk)
+
+    def document(self, row: Override) -> Mapping[str, Any]:
+        return overrides.document(row)
+
+    def change(self, row: Override, values: Mapping[str, Any], *, by: Actor, reason: str) -> Override:
+        return overrides.change_override(row, **values, by=by, reason=reason)
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        self.message_user(request, f"{sentence(obj)} Services follow with their next poll.", messages.SUCCESS)
+        return HttpResponseRedirect(f"{page_url(obj.policy)}#overrides")
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         told = f"The override is set. {sentence(obj)}"
@@ -168,7 +197,7 @@ class OverrideAdmin(VerbAdmin):
         own: dict[str, Any] = {"save_label": "Set the override", "parts": PARTS}
         if object_id and object_id.isdecimal():
             override = self.get_object(request, object_id)
-            if override is not None and self.may_end(request, override):
+            if override is not None and self.may_act(request, override):
                 own["end_url"] = reverse("admin:policies_override_end", args=[override.pk])
         return super().changeform_view(request, object_id, form_url, {**own, **(extra_context or {})})
 
@@ -198,6 +227,10 @@ class OverrideAdmin(VerbAdmin):
     def state(self, row: Override) -> SafeString:
         state = state_of(row, timezone.now())
         return cells.pill("warn" if state == OPEN else "off", state)
+
+    @admin.display(description="reason")
+    def why(self, row: Override) -> str:
+        return row.reason
 
     @admin.display(description="set", ordering="set_at")
     def set_when(self, row: Override) -> SafeString | str:

@@ -150,6 +150,34 @@ def test_it_is_ended_on_the_policys_page_and_on_its_own(admin, catalogue, policy
     assert Override.objects.filter(ended_by="alice").count() == 2
 
 
+def test_its_end_is_changed_on_its_own_page(admin, catalogue, policy):
+    row = put(policy, catalogue.production, "limit", limit=50)
+    own = reverse("admin:policies_override_change", args=[row.pk])
+    assert own in admin.get(reverse("admin:policies_policy_page", args=[policy.pk])).content.decode()
+    page = admin.get(own)
+    typed = fill(page, "until", limit="60", reason="it takes longer")
+    assert admin.post(own, {**typed, "reason": ""}).status_code == 200
+    refused = admin.post(own, {**typed, "until": "2020-01-01T00:00"}).content.decode()
+    assert (
+        'value="60"' in refused
+        and "Must lie in the future" in refused
+        and "their import" in refused
+        and "it takes longer" in refused
+    )
+    told = admin.post(own, typed, follow=True).content.decode()
+    assert "The caller user 42 has the limit 60" in told
+    changed = Override.objects.get()
+    assert (changed.limit, changed.until, changed.reason) == (60, row.until, "their import")
+    event = AuditEvent.objects.latest("seq")
+    assert (event.verb, event.door, event.reason) == ("override.change", "admin", "it takes longer")
+
+    stale = admin.post(own, {**typed, "limit": "70"}).content.decode()
+    assert "Somebody changed it while you were editing" in stale and Override.objects.get().limit == 60
+    overrides.end_override(changed, by=SYSTEM, reason="done")
+    late = admin.post(own, typed, follow=True).content.decode()
+    assert "Nothing was saved. It is over." in late
+
+
 def test_the_list_shows_open_ones_first_asked_and_finds_callers(admin, catalogue, policy):
     put(policy, catalogue.production, "block", key={"header:x-partner": "acme-eu"})
     ended = put(policy, catalogue.staging, reason="a trial")

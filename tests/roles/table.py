@@ -240,6 +240,10 @@ def _override_words(on: Any, place: Place) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def _sooner(on: Any, place: Place) -> str:
+    return (on.until - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M")
+
+
 EXCEPTIONS = (
     Row(
         verb="overriding.overrides.set_override", roles=APPROVE, where=THERE, on=_where_approved, act=_set_override,
@@ -255,11 +259,12 @@ EXCEPTIONS = (
             on, until=on.until - timedelta(hours=1), limit=None, by=by, reason="because"
         ),
         rest=lambda on, place, who: who.api.patch(
-            f"/overrides/{on.pk}/", {**WHY, "until": (on.until - timedelta(hours=1)).isoformat()}, If_Match="*"
+            f"/overrides/{on.pk}/", {**WHY, "until": f"{_sooner(on, place)}:00Z"}, If_Match="*"
         ),
         command=lambda on, place: (
-            "override", "change", str(on.pk), "--until", (on.until - timedelta(hours=1)).isoformat(),
+            "override", "change", str(on.pk), "--until", f"{_sooner(on, place)}Z",
         ),
+        admin=form("policies_override_change", "pk", until=_sooner),
     ),
     Row(
         verb="overriding.overrides.end_override", roles=APPROVE, where=THERE, on=_end_where_approved,
