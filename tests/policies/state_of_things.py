@@ -170,17 +170,23 @@ def _check_way_back(before: State, after: State, row: Row, *, attended: bool) ->
 
 
 def _check_not_undone(after: State, row: Row, gone: Row) -> None:
-    """Between the last time that this was live and now nobody has rolled the very same back."""
-    same = [
+    """What was rolled back never comes back; of itself not even where another release said the same."""
+    origin = after.releases[row["restores_id"]]
+    rolled_back = [
         other
         for other in after.releases.values()
-        if (place(other), other["role"]) == (place(row), row["role"])
-        and (other["revision_id"], other["mode"]) == (row["revision_id"], row["mode"])
-        and other["bundle_version"]
-        and other["id"] not in (row["id"], gone["id"])
+        if (place(other), other["role"], other["state"]) == (place(row), row["role"], "rolled_back")
+        and other["id"] != gone["id"]
     ]
-    newest = max(same, key=lambda other: other["bundle_version"])
-    assert newest["state"] not in UNDONE, "what was rolled back, or over, came back"
+    assert origin["state"] not in UNDONE
+    assert origin["id"] not in {other["restores_id"] for other in rolled_back}, "what was rolled back came back"
+    if gone["state"] == "expired":
+        same = [other for other in rolled_back if says(other) == says(origin)]
+        assert all(other["bundle_version"] < origin["bundle_version"] for other in same), "it came back by itself"
+
+
+def says(row: Row) -> tuple[Any, ...]:
+    return row["revision_id"], row["mode"]
 
 
 def _check_gates(before: State, after: State, row: Row, *, attended: bool) -> None:

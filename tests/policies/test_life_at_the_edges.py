@@ -148,6 +148,27 @@ def test_what_a_rollback_took_away_does_not_come_back_under_an_older_number(cata
     assert live_number(policy, catalogue.production) is None
 
 
+def test_a_person_goes_back_past_what_said_the_same_and_the_clock_does_not(catalogue: Catalogue) -> None:
+    """r1, r2 for a time, r1 again, which is rolled back: the first release of r1 never was."""
+    policy = make_policy()
+    first = ask(policy, catalogue.production)
+    changed = change(policy, rules=[rate_limit(limit=20)])
+    second = ask(changed, catalogue.production, expires_at=NOW + HOUR)
+    given: dict[str, Any] = {"mode": "enforce", "acknowledge": [2], "by": SYSTEM, "reason": "r1 was better", "now": NOW}
+    again = releases.release(policy.revisions.get(number=1), catalogue.production, **given).release
+    restored = going_back.roll_back(again, by=SYSTEM, reason="bad", now=NOW)
+    assert restored.restores_id == second.pk
+    assert going_back.fallback(restored).target == first
+    hold = holds.open_hold(policy, catalogue.production)
+    assert hold is not None
+    holds.lift(hold, by=SYSTEM, reason="go on", now=NOW)
+    with transaction.atomic():
+        assert due.expire(NOW + HOUR) == 1
+        assert live_number(policy, catalogue.production) is None
+        transaction.set_rollback(True)
+    assert going_back.roll_back(now_of(restored), by=SYSTEM, reason="that, too", now=NOW).restores_id == first.pk
+
+
 def test_promotion_looks_again_under_its_locks(catalogue: Catalogue) -> None:
     Environment.objects.filter(pk=catalogue.staging.pk).update(promotes_to=catalogue.production)
     live = ask(make_policy(), Environment.objects.get(pk=catalogue.staging.pk))

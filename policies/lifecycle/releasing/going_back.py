@@ -165,7 +165,7 @@ def fallbacks(lives: Iterable[Release], now: datetime | None = None) -> dict[int
 def earlier_releases(live: Release, now: datetime) -> QuerySet[Release]:
     """Those to go back to, the newest first: live before what is live in effect, neither rolled back nor over.
 
-    Nor one that says what was rolled back after it: the same revision in the same mode, whichever release it was.
+    One that was restored, and rolled back then, was rolled back.
     """
     place = Release.objects.filter(policy=live.policy, environment=live.environment, role=live.role)
     since = 0
@@ -197,12 +197,7 @@ def _newest_earlier_of(lives: Iterable[int], now: datetime) -> dict[int, Release
 
 def _earlier_in(place: QuerySet[Release], since: Any, until: Any, now: datetime) -> QuerySet[Release]:
     """Those of a place with a version between these two, each of which may be the column of a query around it."""
-    undone = place.filter(
-        state=ReleaseState.ROLLED_BACK,
-        revision=OuterRef("revision"),
-        mode=OuterRef("mode"),
-        bundle_version__gt=OuterRef("bundle_version"),
-    )
+    undone = place.filter(state=ReleaseState.ROLLED_BACK, restores=OuterRef("pk"))
     return (
         place.filter(bundle_version__gt=since, bundle_version__lt=until)
         .exclude(state__in=(*NEVER_LIVE, ReleaseState.ROLLED_BACK, ReleaseState.EXPIRED))
@@ -277,8 +272,18 @@ def _newest_earlier(live: Release, now: datetime) -> Release | None:
 
 
 def _newest_possible(live: Release, now: datetime) -> Release | None:
-    """Where an expiry leads: the newest earlier release that can be live today, or nothing."""
-    return next(_possible(live, now), None)
+    """Where an expiry leads: the newest earlier release that can be live today, or nothing.
+
+    Nobody attends to it, so it passes over one that says what a person has rolled back since: the same revision in the
+    same mode, whichever release it was.
+    """
+    undone = Release.objects.filter(
+        policy=live.policy, environment=live.environment, role=live.role, state=ReleaseState.ROLLED_BACK
+    )
+    since = {(row.revision_id, row.mode): row.bundle_version for row in undone.order_by("bundle_version")}
+    return next(
+        (one for one in _possible(live, now) if since.get((one.revision_id, one.mode), 0) < one.bundle_version), None
+    )
 
 
 def _possible(live: Release, now: datetime) -> Iterator[Release]:
