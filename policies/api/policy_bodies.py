@@ -1,4 +1,4 @@
-"""What policies, revisions and differences look like, for the schema; `policies.lifecycle.content` reads them."""
+"""What policies, revisions and differences look like, for the schema; `lifecycle.editing.content` reads them."""
 
 from typing import Any
 

@@ -201,14 +201,15 @@ def test_an_instance_on_an_older_bundle_is_told(admin, catalogue):
 
 def test_moments_are_written_one_way(admin, catalogue):
     live_releases(catalogue, range(1))
-    released = Release.objects.get().released_at
+    release = Release.objects.get()
+    released, policy = release.released_at, release.policy_id
     page = admin.get(reverse("admin:policies_release_changelist")).content.decode()
     assert f">{released:%Y-%m-%d %H:%M}</time>" in page and "Released (UTC)" in page
     for own in (
         "/admin/",
-        "/admin/policies/policy/1/",
-        "/admin/policies/policy/1/release/",
-        "/admin/policies/release/1/",
+        f"/admin/policies/policy/{policy}/",
+        f"/admin/policies/policy/{policy}/release/",
+        f"/admin/policies/release/{release.pk}/",
     ):
         page = admin.get(own).content.decode()
         assert f"{released:%Y-%m-%d %H:%M} UTC" in page, own

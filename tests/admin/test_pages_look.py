@@ -51,11 +51,11 @@ RULES = {
     "dark": {**ONLY_VIOLATIONS, "runOnly": ["color-contrast"]},
     "narrow": {**ONLY_VIOLATIONS, "runOnly": ["scrollable-region-focusable"]},
 }
-MOST = 90
+MOST, FIRST = 90, 40
 IN_ANY_LIGHT = pytest.mark.parametrize(
     "look", ["light", *(pytest.param(look, marks=pytest.mark.slow) for look in LOOKS if look != "light")]
 )
-"""Every page is opened: once for `make test`, in all looks for the slow run."""
+"""Once for `make test`, in all looks for the slow run."""
 
 
 def kind(address):
@@ -120,8 +120,11 @@ def opened(browser, look):
     return context, page, Inspection(page, look)
 
 
-@IN_ANY_LIGHT
-def test_every_page_is_sound(browser, console, look):
+@pytest.mark.parametrize(
+    ("look", "most"),
+    [("light", FIRST), *(pytest.param(look, MOST, marks=pytest.mark.slow) for look in LOOKS)],
+)
+def test_every_page_is_sound(browser, console, look, most):
     context, page, inspection = opened(browser, look)
     page.goto(f"{console}/admin/login/")
     inspection.look_at("login")
@@ -130,7 +133,7 @@ def test_every_page_is_sound(browser, console, look):
     # Of pages that differ in a number alone, the first of those that links lead to is looked at.
     seen, waiting = set(), deque(f"{console}{path}" for path in MORE)
     kinds = set()
-    while waiting and len(seen) < MOST:
+    while waiting and len(seen) < most:
         address = waiting.popleft()
         if address in seen or (kind(address) in kinds and address.removeprefix(console) not in MORE):
             continue
@@ -142,7 +145,7 @@ def test_every_page_is_sound(browser, console, look):
         waiting.extend(links(page, console))
     context.close()
     assert not inspection.faults, "\n".join(inspection.faults)
-    assert len(seen) > 30
+    assert len(seen) > min(most, 31) - 1
 
 
 @IN_ANY_LIGHT
@@ -161,7 +164,7 @@ def test_the_page_of_a_release_is_sound_in_every_state(browser, console, look):
     assert states >= {"requested", "scheduled", "live", "superseded", "rejected"}, states
 
 
-@pytest.mark.parametrize("look", ["light", "dark"])
+@pytest.mark.parametrize("look", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_forms_that_are_refused_are_sound_and_lead_to_the_field(browser, console, look):
     context, page, inspection = opened(browser, look)
     log_in(page, console)

@@ -7,7 +7,7 @@ from tests.admin.test_pages_look import log_in, opened
 FIRST = "/admin/policies/policy/1"
 
 
-@pytest.fixture(params=["light", "dark", "narrow"])
+@pytest.fixture(params=["light", *(pytest.param(look, marks=pytest.mark.slow) for look in ("dark", "narrow"))])
 def looking(request, browser, console):
     """A page of Alice's and its inspection; at the end nothing may have been found wrong."""
     context, page, inspection = opened(browser, request.param)

@@ -18,8 +18,8 @@ SERVE = ["python", "-m", "uvicorn", "console.asgi:application", "--no-proxy-head
 SETUP = """
 from policies.lifecycle import keys
 from tests.policies.factories import SYSTEM, make_catalogue, make_policy
-from policies.lifecycle import releases
-from policies.lifecycle.policies import newest
+from policies.lifecycle.releasing import releases
+from policies.lifecycle.editing.policies import newest
 from django.contrib.auth.models import User
 catalogue = make_catalogue()
 releases.release(newest(make_policy()), catalogue.production, mode="enforce", by=SYSTEM, reason="go")

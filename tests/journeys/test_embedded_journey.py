@@ -39,7 +39,7 @@ def rest(console, variables):
     return ask
 
 
-@pytest.fixture(params=["wsgi", "asgi"])
+@pytest.fixture(params=[pytest.param("wsgi", marks=pytest.mark.slow), "asgi"])
 def shop(request, process, console, variables):
     """The URL of the running service, in one process."""
     secret = houses.run(variables, "manage.py", "create_service_key", "shop", "production").strip()
@@ -143,6 +143,7 @@ def the_trail_names_every_act(rest, variables):
         ("release.live", "watch first"),
         ("release.live", "campaign"),
         ("release.rollback", "locked out the job"),
+        ("hold.lift", "the job has a key"),
         ("release.live", "the job has a key"),
         ("switch.set", "month end"),
         ("switch.clear", "month end is over"),

@@ -81,6 +81,7 @@ def answered(reports, status, caller, what):
     return answers[-1]
 
 
+@pytest.mark.slow
 def test_a_policy_is_written_released_enforced_and_rolled_back(console, reports, alice, variables):
     write_and_release(alice)
     assert alice.presses <= MOST_PRESSES, f"{alice.presses} presses"
@@ -221,6 +222,7 @@ def the_trail_names_every_act(variables):
         ("policy.create", "Exports stall the database, OPS-812."),
         ("release.live", "Before the campaign, OPS-812."),
         ("release.rollback", "The nightly job is locked out."),
+        ("hold.lift", "The job has a key of its own now."),
         ("release.live", "The job has a key of its own now."),
         ("switch.set", "Month end: let them all through."),
         ("switch.clear", "Month end is over."),

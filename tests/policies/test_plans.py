@@ -182,7 +182,7 @@ def test_the_indexes_are_used_among_200_000_releases_and_a_million_counts(subtes
 def test_the_front_page_and_the_lists_ask_as_often_however_much_there_is(policies: int) -> None:
     filled = fill(policies=policies, counts=1_000)
     client, api = knock()
-    bounds = {"": 40, "policies/policy/": 15, "policies/release/": 15, f"policies/policy/{filled.policy.pk}/": 30}
+    bounds = {"": 40, "policies/policy/": 15, "policies/release/": 15, f"policies/policy/{filled.policy.pk}/": 32}
     for path, most in bounds.items():
         with CaptureQueriesContext(connection) as queries:
             page = client.get(f"/admin/{path}")

@@ -70,9 +70,9 @@ def release(
     """Ask for a revision to go live; where no gate is closed it does so in this transaction.
 
     `mode` concerns `rollout` percent of the callers, all others are decided in shadow. `on_change` keeps what callers
-    have used, or lets every counter start anew, which is a change by itself. The terms are those of
-    `policies.lifecycle.terms`. `acknowledge` are the revisions that it takes along knowingly; `break_glass` is the
-    kind of reason to go past the approval that the environment asks for.
+    have used, or lets every counter start anew, which is a change by itself. The terms are those of `releasing.terms`.
+    `acknowledge` are the revisions that it takes along knowingly; `break_glass` is the kind of reason to go past the
+    approval that the environment asks for.
     Raises `Invalid`, or `Refusal` (`archived`, `frozen`, `base`, `endpoint_taken`, `no_enforced`, `expiring`, `held`).
     """
     now = now or timezone.now()
