@@ -86,9 +86,13 @@ class OverrideForm(VerbForm):
 class OverrideChangeForm(VerbForm):
     """What may change of an override that is open."""
 
-    until = MomentField(required=False, help_text="In UTC, at most 90 days from now.")
-    limit = forms.IntegerField(required=False, help_text="The calls per window or period, in place of the rule's.")
+    until = MomentField(help_text="In UTC, at most 90 days from now.")
+    limit = forms.IntegerField(help_text="The calls per window or period, in place of the rule's.")
     reason = ReasonField(required=True)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial.pop("reason", None)  # that of the override; this change has one of its own
 
     def values(self) -> dict[str, Any]:
         """The end as it was where nobody touched it: the browser's control knows no seconds."""

@@ -194,7 +194,7 @@ class OverrideAdmin(VerbAdmin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        own: dict[str, Any] = {"save_label": "Set the override", "parts": PARTS}
+        own: dict[str, Any] = {"save_label": "Save the change" if object_id else "Set the override", "parts": PARTS}
         if object_id and object_id.isdecimal():
             override = self.get_object(request, object_id)
             if override is not None and self.may_act(request, override):

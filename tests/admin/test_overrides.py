@@ -155,6 +155,8 @@ def test_its_end_is_changed_on_its_own_page(admin, catalogue, policy):
     own = reverse("admin:policies_override_change", args=[row.pk])
     assert own in admin.get(reverse("admin:policies_policy_page", args=[policy.pk])).content.decode()
     page = admin.get(own)
+    [asked] = re.findall(r'<textarea name="reason"[^>]*>([^<]*)</textarea>', page.content.decode())
+    assert not asked.strip(), "asked anew, never filled in"
     typed = fill(page, "until", limit="60", reason="it takes longer")
     assert admin.post(own, {**typed, "reason": ""}).status_code == 200
     refused = admin.post(own, {**typed, "until": "2020-01-01T00:00"}).content.decode()
