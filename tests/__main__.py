@@ -1,8 +1,8 @@
 """`python -m tests [--slow] [PYTEST ARGUMENTS]`: everything that the tests need, then the tests, as `make test` does.
 
 All of them run on SQLite; those that touch the database run a second time on PostgreSQL, where the cases that are
-marked portable wait for `--slow`. What cannot be had on this machine is said at the end, with the reason; the tests
-that need it are skipped and say so too.
+marked portable, and what is marked as a door's own, wait for `--slow`. What cannot be had on this machine is said at
+the end, with the reason; the tests that need it are skipped and say so too.
 """
 
 import os
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     slow = len(chosen) < len(arguments)
     pytest = [sys.executable, "-m", "pytest", "-n", "auto", "--dist", "loadfile"]
     on_sqlite = ["-m", "slow"] if slow else ["-m", "not slow"]
-    on_postgres = ["-m", "slow or portable"] if slow else ["-m", "not slow", "--first-cases"]
+    on_postgres = ["-m", "slow or portable or door"] if slow else ["-m", "not slow and not door", "--first-cases"]
     not_run = without_browser() + without_real_log()
     with ExitStack() as running:
         postgres = start(running, "PostgreSQL", servers.postgres, not_run)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
@@ -11,6 +12,15 @@ from django.test import Client
 from tests import servers
 from tests.conftest import ROOT, answers, foreign
 from tests.policies.factories import Catalogue, make_catalogue, person
+
+ASKING = ("test_lists.py", "test_policy_list.py", "test_many_policies.py", "test_many_roles.py", "test_conflicts.py")
+"""Tests of what the pages ask the database for, or of what it keeps apart."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.path.name not in ASKING:
+            item.add_marker("door")
 
 
 @pytest.fixture(scope="module")
