@@ -135,10 +135,12 @@ class OverrideAdmin(VerbAdmin):
         return bool(user.has_perm("policies.change_override", row)) and self.is_in_use(row)
 
     def _act(self, request: HttpRequest, obj: Any, form: Any) -> Any:
+        if obj is not None:
+            return super()._act(request, obj, form)
         try:
             return super()._act(request, obj, form)
         except Invalid as invalid:
-            raise (form.at_its_row(invalid) if obj is None else invalid) from invalid
+            raise form.at_its_row(invalid) from invalid
 
     def create(self, values: Mapping[str, Any], *, by: Actor, reason: str) -> Override:
         typed = dict(values)

@@ -146,6 +146,7 @@ class Overrides(Room):
         self.by.require("change_override")
         row = self.find()
         require_match(self.request, etag_of(self.told(row)))
-        values = {"until": row.until, "limit": row.limit, "reason": "", **self.read(partial=partial)}
-        told = self.told(overrides.change_override(row, by=self.by, **values))
+        kept = {"until": row.until, "limit": row.limit} if partial else {"limit": None}
+        values = {"reason": "", **kept, **self.read(partial=partial)}
+        told = self.told(overrides.change_override(row, base=overrides.document(row), by=self.by, **values))
         return Response(told, headers={"ETag": etag_of(told)})

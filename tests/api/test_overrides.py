@@ -70,6 +70,10 @@ def test_an_open_one_ends_at_another_time(catalogue: Catalogue, alice: Api) -> N
     ):
         fault = alice.put(path, body, If_Match="*")
         assert (fault.status_code, list(fault.json()["errors"])) == (400, [field])
+    body = {**EXEMPT, "policy": told["policy"], "key": {"user": "44"}, "effect": "limit", "limit": 5}
+    limited = f"/overrides/{alice.post('/overrides/', body).json()['id']}/"
+    assert alice.patch(limited, wanted, If_Match="*").json()["limit"] == 5, "what PATCH leaves out stays"
+    assert list(alice.put(limited, wanted, If_Match="*").json()["errors"]) == ["limit"], "PUT names it all"
     other = alice.patch(path, {"key": {"user": "43"}}, If_Match="*").json()
     assert "end this override and open another" in other["errors"]["key"][0]
 

@@ -14,7 +14,7 @@ from policies.lifecycle.actor import Actor
 from policies.lifecycle.editing import policies
 from policies.lifecycle.overriding import overrides
 from policies.lifecycle.overriding.override_keys import read_key
-from policies.lifecycle.refusals import Forbidden, Invalid, Refusal
+from policies.lifecycle.refusals import Forbidden, Invalid, Refusal, Stale
 from policies.lifecycle.releasing import releases
 from policies.models import AuditEvent, Environment, Override, Policy
 from policies.publishing import bundles
@@ -124,6 +124,16 @@ def test_a_change_is_held_to_what_a_new_one_is(
         )
     assert list(caught.value.errors) == [field]
     assert Override.objects.get() == override and not AuditEvent.objects.filter(verb="override.change").exists()
+
+
+def test_of_two_who_change_it_at_once_the_second_is_told(catalogue: Catalogue, policy: Policy) -> None:
+    override = put(policy, catalogue.production)
+    told: dict[str, Any] = {"limit": None, "base": overrides.document(override), "by": SYSTEM, "now": NOW}
+    later = WEEK + timedelta(days=1)
+    overrides.change_override(override, until=later, **told, reason="longer")
+    with pytest.raises(Stale):
+        overrides.change_override(override, until=NOW + timedelta(hours=1), **told, reason="shorter")
+    assert Override.objects.get().until == later
 
 
 def test_what_is_over_is_not_changed(catalogue: Catalogue, policy: Policy) -> None:

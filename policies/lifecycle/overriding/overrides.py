@@ -13,7 +13,7 @@ from policies.lifecycle.actor import Actor
 from policies.lifecycle.mail import notices
 from policies.lifecycle.overriding import override_rules
 from policies.lifecycle.overriding.override_keys import read_key
-from policies.lifecycle.refusals import Invalid, Refusal
+from policies.lifecycle.refusals import Invalid, Refusal, Stale
 from policies.lifecycle.releasing import gates
 from policies.lifecycle.texts import read_reason
 from policies.models import Environment, Override, OverrideEffect, Policy
@@ -73,19 +73,22 @@ def change_override(
     *,
     until: datetime | None,
     limit: int | None,
+    base: Mapping[str, Any] | None = None,
     by: Actor,
     reason: str,
     now: datetime | None = None,
 ) -> Override:
     """Let an open override end at another time, or allow another limit; whose calls it is about and what it does stay.
 
-    Where nothing differs it is left alone. Raises `Invalid`, or `Refusal` (`ended` where it is over, `frozen`,
-    `too_many_overrides`).
+    Where nothing differs it is left alone. Raises `Stale` if somebody changed it since `base`, `Invalid`, or `Refusal`
+    (`ended` where it is over, `frozen`, `too_many_overrides`).
     """
     reason = read_reason(reason)
     now = now or timezone.now()
     with transaction.atomic():
         override = _held_open(override, by=by, now=now)
+        if base is not None and document(override) != base:
+            raise Stale(f"Somebody changed {override.label} since. Read it again and repeat the change.")
         if (until, limit) == (override.until, override.limit):
             return override
         before, policy, environment = document(override), override.policy, override.environment
