@@ -281,7 +281,7 @@ def _newest_possible(live: Release, now: datetime) -> Release | None:
         policy=live.policy, environment=live.environment, role=live.role, state=ReleaseState.ROLLED_BACK
     )
     rows = undone.order_by("bundle_version").values_list("revision_id", "mode", "bundle_version")
-    since = {(revision, mode): version for revision, mode, version in rows}
+    since: dict[tuple[int | None, str], int] = {(revision, mode): version for revision, mode, version in rows}
     return next(
         (one for one in _possible(live, now) if since.get((one.revision_id, one.mode), 0) < one.bundle_version), None
     )
