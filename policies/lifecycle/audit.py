@@ -212,8 +212,9 @@ def _fault_in_what_is_live() -> str | None:
 
 
 def _newest_of(release: Release) -> AuditEvent:
-    """The event that tells of the step at which a staged release is now."""
-    return AuditEvent.objects.filter(object=release.label).order_by("-seq")[0]
+    """The event that tells of the step at which a staged release is now: neither its checklist nor its note does."""
+    told = AuditEvent.objects.filter(object=release.label, verb__startswith="release.").exclude(verb="release.note")
+    return told.order_by("-seq")[0]
 
 
 def _differing(release: Release, event: AuditEvent) -> list[str]:

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from policies import ledger
 from policies.lifecycle import audit, catalog, switches
+from policies.lifecycle.documenting import final_notes
 from policies.lifecycle.editing import policies
 from policies.lifecycle.refusals import Invalid
 from policies.lifecycle.releasing import going_back, releases, steps
@@ -230,6 +231,7 @@ def test_a_staged_release_is_compared_at_the_step_that_it_has_taken(catalogue: C
     live = releases.release(policies.newest(policy), catalogue.production, **how).release
     assert audit.verify().fault is None
     steps.advance(live, by=SYSTEM, now=timezone.now() + timedelta(minutes=2))
+    final_notes.confirm(live, "It held.", by=SYSTEM)
     assert audit.verify().fault is None
     tampered("UPDATE policies_release SET rollout = 60")
     assert "(rollout)" in str(audit.verify().fault)
